@@ -1,0 +1,107 @@
+"""Gates: the SQL checks that every published number must pass, as asset checks and as what readers verify again.
+
+What lives here: which check guards which table, whether it blocks, and running it with the parameters it names. What does
+not: the rules (``sql/checks``).
+"""
+
+import re
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+
+import plimsoll
+import sql
+from dagster_project.settings import Settings
+from dagster_project.warehouse import Session, Warehouse
+
+BLOCKING: dict[str, tuple[str, ...]] = {
+    "candle": ("candle_revisions",),
+    "price": ("price_broken",),
+    "volatility_forecast": ("forecast_out_of_range",),
+    "overshoot_quantile": ("quantile_order",),
+    "threshold": ("budget_parts", "threshold_invalid_set"),
+}
+WARNING: dict[str, tuple[str, ...]] = {"volatility_forecast": ("rung_share",)}
+GRAIN_TABLES = ("candle", "price", "volatility_forecast", "overshoot_quantile", "threshold", "breach", "coverage", "recommendation")
+SAMPLE = 5
+
+
+def parameters(name: str, settings: Settings, last: date) -> dict[str, object]:
+    """Return those of the common parameters that the check's text names."""
+    known = {"last": last, "methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
+    named = set(re.findall(r"\$(\w+)", sql.text("checks", name)))
+    return {key: value for key, value in known.items() if key in named}
+
+
+def failures(session: Session, name: str, settings: Settings, last: date) -> pd.DataFrame:
+    """Rows that fail a check up to a day."""
+    return session.check(name, **parameters(name, settings, last))
+
+
+def verify(session: Session, settings: Settings, last: date) -> pd.DataFrame:
+    """Run every check against the database as it is now, whatever an earlier run recorded about it.
+
+    Returns
+    -------
+    DataFrame
+        ``name, is_blocking, is_passed, detail``.
+    """
+    rows = []
+    for blocking, table in ((True, BLOCKING), (False, WARNING)):
+        for names in table.values():
+            for name in names:
+                bad = failures(session, name, settings, last)
+                detail = "" if bad.empty else f"{len(bad)} row(s), first: {_first(bad)}"
+                rows.append((name, blocking, bad.empty, detail))
+    for name in GRAIN_TABLES:
+        bad = session.contract_failures(name)
+        rows.append((f"{name}_grain", True, bad.empty, "" if bad.empty else f"{len(bad)} row(s), first: {_first(bad)}"))
+    return pd.DataFrame(rows, columns=["name", "is_blocking", "is_passed", "detail"])
+
+
+def objection(results: pd.DataFrame) -> str | None:
+    """One sentence naming the blocking checks that failed, or None."""
+    failed = results[results["is_blocking"] & ~results["is_passed"]]
+    if failed.empty:
+        return None
+    return "; ".join(f"check {row.name_} failed: {row.detail}" for row in failed.rename(columns={"name": "name_"}).itertuples())
+
+
+def _first(bad: pd.DataFrame) -> str:
+    return ", ".join(f"{key} {value}" for key, value in bad.iloc[0].to_dict().items())
+
+
+def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+    """Return the asset checks of the derived tables."""
+    made = [_check(settings, partitions, table, name, is_blocking=True) for table, ns in BLOCKING.items() for name in ns]
+    made += [_check(settings, partitions, table, name, is_blocking=False) for table, ns in WARNING.items() for name in ns]
+    return made
+
+
+def _check(
+    settings: Settings, partitions: dg.PartitionsDefinition, table: str, name: str, *, is_blocking: bool
+) -> dg.AssetChecksDefinition:
+    about = re.search(r"@about (.+)", sql.text("checks", name))
+
+    @dg.asset_check(
+        asset=table,
+        name=name,
+        blocking=is_blocking,
+        partitions_def=partitions,
+        description=about.group(1) if about else name,
+    )
+    def check(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+        last = date.fromisoformat(max(context.partition_keys))
+        with warehouse.session() as session:
+            bad = failures(session, name, settings, last)
+        return dg.AssetCheckResult(
+            passed=bad.empty,
+            severity=dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "failing_rows": len(bad),
+                "sample": dg.MetadataValue.text(bad.head(SAMPLE).to_string(index=False) if len(bad) else "none"),
+            },
+        )
+
+    return check

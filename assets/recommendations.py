@@ -1,0 +1,240 @@
+"""Recommendations: what the committee is asked to decide, parameter by parameter.
+
+What lives here: putting the newest target beside what is in force, with the reasons that withhold or hold it. What does
+not: decision rules (``plimsoll.recommendations``), the budget (``assets.thresholds``).
+"""
+
+from dataclasses import asdict
+from datetime import date
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+import plimsoll
+from assets import _run, checks
+from assets._table import table_metadata
+from assets.thresholds import product_specs
+from dagster_project import calendars
+from dagster_project.progress import step
+from dagster_project.settings import Market, Settings
+from dagster_project.warehouse import Warehouse
+from plimsoll import liquidation, overshoot, recommendations
+from plimsoll.budget import ProductSpec
+from plimsoll.recommendations import DecisionRules, LendingSet, PerpetualSet
+
+KEY = ("as_of", "symbol", "product", "side", "parameter", "methodology", "config_hash")
+GAP_WATCH_SESSIONS = 30
+"""A gap of more than two sessions within this many last bars withholds the market."""
+LONG_GAP_SESSIONS = 2
+
+
+def rules_of(settings: Settings) -> DecisionRules:
+    """Turn the knobs into the core's rules."""
+    knobs = settings.budget
+    return DecisionRules(
+        hold_bps=knobs.loosening_hold_bps,
+        down_steps=knobs.hysteresis_down_steps,
+        up_steps=knobs.hysteresis_up_steps,
+        lt_grid_bps=knobs.lt_grid_bps,
+        margin_grid_bps=knobs.margin_grid_bps,
+        bonus_grid_bps=knobs.bonus_grid_bps,
+    )
+
+
+def data_objection(market: Market, prices: pd.DataFrame, day: date) -> str | None:
+    """Say why a market's data do not carry a proposal on ``day``, or None."""
+    if prices.empty:
+        return "no price up to this day"
+    last = prices["date"].iloc[-1].date()
+    missed = calendars.next_session(market.calendar, last)
+    if missed <= day:
+        return f"stale data: the last bar is {last}, a bar of {missed} was due"
+    recent = prices.tail(GAP_WATCH_SESSIONS)
+    gaps = recent[recent["gap_sessions"] > LONG_GAP_SESSIONS]
+    if len(gaps):
+        worst = gaps.loc[gaps["gap_sessions"].idxmax()]
+        return f"gap of {worst['gap_sessions']} sessions before {worst['date'].date()}"
+    return None
+
+
+def in_force_rows(settings: Settings) -> pd.DataFrame:
+    """Parameters in force as the configuration states them, one row each."""
+    rows = []
+    for symbol, market in settings.markets.items():
+        for product, use in (("perpetual", market.perpetual), ("lending", market.lending)):
+            if use is None or use.in_force is None:
+                continue
+            values = use.in_force.model_dump()
+            for name, value in values.items():
+                if name.endswith("_bps"):
+                    rows.append((symbol, product, values["venue"], values["read_on"], name.removesuffix("_bps"), value))
+    columns = ["symbol", "product", "venue", "read_on", "parameter", "value_bps"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _implied(
+    product: ProductSpec, side: str, live: LendingSet | PerpetualSet | None, row: pd.Series, events: pd.DataFrame
+) -> tuple[float | None, str]:
+    if live is None or not np.isfinite(row["horizon_hours"]):
+        return None, ""
+    deviation = product.oracle_deviation
+    if isinstance(live, LendingSet):
+        move = liquidation.absorbed_move_lending(
+            lt=live.lt_bps / 1e4, bonus=live.bonus_bps / 1e4, oracle_deviation=deviation, side=side
+        )
+    else:
+        slippage = np.expm1(row["lambda_slippage"]) if side == "short" else -np.expm1(-row["lambda_slippage"])
+        move = liquidation.absorbed_move_perpetual(
+            maintenance=live.mm_bps / 1e4,
+            oracle_deviation=deviation,
+            slippage=float(slippage),
+            fee=product.fee,
+            side=side,
+        )
+    unit = row["sigma_eff_daily"] * (row["horizon_hours"] / 24.0) ** row["eta"]
+    pool = events[(events["side"] == side) & (events["trigger_depth"] == row["trigger_depth"])]
+    return recommendations.implied_probability(pool["overshoot_sigma"].to_numpy(np.float64), float(move) / unit)
+
+
+def _live(market: Market, product: ProductSpec, side: str) -> LendingSet | PerpetualSet | None:
+    if product.product == "lending":
+        use = market.lending and market.lending.in_force
+        if use is None or side == "short":
+            return None
+        return LendingSet(use.lt_bps, use.ltv_bps, use.bonus_bps)
+    perp = market.perpetual and market.perpetual.in_force
+    return PerpetualSet(perp.mm_bps, perp.im_bps, 10_000 // perp.im_bps) if perp else None
+
+
+def _target(product: ProductSpec, row: pd.Series) -> LendingSet | PerpetualSet | None:
+    if row["status"] == "withheld":
+        return None
+    if product.product == "lending":
+        return LendingSet(int(row["lt_bps"]), int(row["ltv_bps"]), int(row["bonus_bps"]))
+    return PerpetualSet(int(row["mm_bps"]), int(row["im_bps"]), int(row["max_leverage"]))
+
+
+def recommend(
+    settings: Settings, day: date, prices: pd.DataFrame, thresholds: pd.DataFrame, events: pd.DataFrame, objection: str | None
+) -> pd.DataFrame:
+    """Recommendation rows of one day, without identity columns.
+
+    Parameters
+    ----------
+    settings, day
+        Configuration and last day whose data may be used.
+    prices, thresholds, events
+        Newest revisions up to ``day``.
+    objection
+        Why nothing at all may be proposed (a failed check), or None.
+    """
+    out: list[dict[str, object]] = []
+    known_events = events[events["target_date"] <= pd.Timestamp(day)]
+    for symbol, market in settings.markets.items():
+        bars = prices[(prices["symbol"] == symbol) & (prices["date"] <= pd.Timestamp(day))]
+        reason = objection or data_objection(market, bars, day)
+        mine = thresholds[(thresholds["symbol"] == symbol) & (thresholds["as_of"] <= pd.Timestamp(day))]
+        for product in product_specs(settings, market):
+            for side in overshoot.SIDES:
+                rows = mine[(mine["product"] == product.product) & (mine["side"] == side)]
+                newest = rows.tail(1)
+                out += _propose(settings, symbol, product, side, newest, known_events, reason)
+    return pd.DataFrame(out).assign(as_of=pd.Timestamp(day)) if out else pd.DataFrame()
+
+
+def _propose(
+    settings: Settings,
+    symbol: str,
+    product: ProductSpec,
+    side: str,
+    newest: pd.DataFrame,
+    events: pd.DataFrame,
+    reason: str | None,
+) -> list[dict[str, object]]:
+    market = settings.markets[symbol]
+    live = _live(market, product, side)
+    if newest.empty:
+        row, target = pd.Series({"status": "withheld", "horizon_hours": np.nan, "input_hash": ""}), None
+        reason = reason or f"not enough data: fewer than {settings.volatility.minimum_any} returns"
+        buffer_log = np.nan
+    else:
+        row = newest.iloc[0]
+        target = _target(product, row)
+        reason = reason or (str(row["note"]) if target is None else None)
+        buffer_log = float(row["user_buffer_log"]) if target is not None else np.nan
+    may_loosen = settings.profile.is_demo and row["status"] == "ok"
+    if product.product == "lending":
+        proposals = recommendations.propose_lending(
+            live if isinstance(live, LendingSet) else None,
+            target if isinstance(target, LendingSet) else None,
+            buffer_log=buffer_log,
+            may_loosen=may_loosen,
+            withheld_reason=reason,
+            rules=rules_of(settings),
+        )
+    else:
+        proposals = recommendations.propose_perpetual(
+            live if isinstance(live, PerpetualSet) else None,
+            target if isinstance(target, PerpetualSet) else None,
+            buffer_log=buffer_log,
+            funding=product.funding,
+            side=side,
+            may_loosen=may_loosen,
+            withheld_reason=reason,
+            rules=rules_of(settings),
+        )
+    probability, note = _implied(product, side, live, row, events)
+    rows = []
+    for proposal in proposals:
+        fields = asdict(proposal)
+        leads = proposal.parameter in ("lt", "mm")
+        fields |= {
+            "symbol": symbol,
+            "product": product.product,
+            "side": side,
+            "implied_probability": probability if leads else None,
+            "implied_note": note if leads else "",
+            "input_hash": _run.digest(str(row["input_hash"]), str(fields["in_force"]), str(reason)),
+        }
+        rows.append(fields)
+    return rows
+
+
+def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Return the recommendation asset of a configuration."""
+
+    @dg.asset(
+        name="recommendation",
+        deps=["threshold", "coverage"],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="threshold",
+        kinds={"python", "duckdb"},
+        code_version=plimsoll.METHODOLOGY,
+        description="The parameter in force, the target and what is proposed, with hold, hysteresis and withholding applied "
+        "to each set as a whole.",
+    )
+    def recommendation(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+        run = _run.of(context, settings)
+        with step("recommendations"):
+            with warehouse.session() as session:
+                prices = session.query("prices", last=run.end)
+                thresholds = session.query("thresholds", last=run.end, **run.identity)
+                events = session.query("overshoot_events", last=run.end, **run.identity)
+                objection = checks.objection(checks.verify(session, settings, run.end))
+            frames = [recommend(settings, day, prices, thresholds, events, objection) for day in run.days]
+            rows = pd.concat(frames, ignore_index=True)
+            for name in ("in_force", "target", "proposed"):
+                rows[name] = rows[name].astype("Int64")
+            rows["implied_probability"] = rows["implied_probability"].astype("float64")
+            with warehouse.session() as session, session.transaction():
+                rows = _run.with_vintage(run.stamped(rows), run, prices)
+                written = session.append("recommendation", rows, key=KEY)
+                _run.commit(session, run, "recommendation", written, rows)
+        counts = rows["status"].value_counts().to_dict()
+        return dg.MaterializeResult(
+            metadata={**table_metadata("recommendation", written), **{f"status_{k}": int(v) for k, v in counts.items()}}
+        )
+
+    return [recommendation]

@@ -1,0 +1,198 @@
+"""Risk report: the decision as PDF and JSON, rebuilt from the store and kept by content.
+
+What lives here: gathering what the report shows, verifying the gates again, writing files and the report row. What does
+not: wording, looks and rendering (``reports``), numbers (every stage before).
+"""
+
+from datetime import date
+from importlib.metadata import version
+
+import dagster as dg
+import pandas as pd
+
+import plimsoll
+from assets import _run, checks
+from assets._table import table_metadata
+from assets.recommendations import in_force_rows
+from assets.thresholds import sensitivities
+from dagster_project import files
+from dagster_project import settings as settings_module
+from dagster_project.progress import step
+from dagster_project.settings import Settings
+from dagster_project.warehouse import Session, Warehouse, frame_hash
+from plimsoll import returns, volatility
+from reports import render, view
+from reports.view import MarketInput, ReportInputs
+
+LOGGED_SERIES = ("overshoot_24h", "overshoot_24h_deep", "var_close")
+
+
+def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
+    """Read everything that the report of a day shows, and verify every gate against the store as it is now."""
+    identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
+    frames = {
+        name: session.query(name, last=day, **identity)
+        for name in ("forecasts", "fits", "thresholds", "overshoot_quantiles", "breaches")
+    }
+    prices = session.query("prices", last=day)
+    coverage = session.query("coverage_of", last=day, **identity)
+    recommendations = session.query("recommendations_of", last=day, **identity)
+    gates = checks.verify(session, settings, day)
+    reason = checks.objection(gates) or _reconciliation(settings, recommendations)
+    newest = frames["forecasts"].groupby("symbol").tail(1)
+    facts = frames["breaches"]
+    return ReportInputs(
+        profile_title=settings.profile.title,
+        profile_about=settings.profile.about,
+        is_demo=settings.profile.is_demo,
+        as_of=day,
+        methodology=plimsoll.METHODOLOGY,
+        config_hash=settings.config_hash,
+        decision_id=_run.digest(
+            settings.config_hash,
+            plimsoll.METHODOLOGY,
+            str(day),
+            *(frame_hash(frame) for frame in (prices, recommendations, coverage)),
+        ),
+        data_source=settings.source.name,
+        markets=tuple(_market(settings, symbol) for symbol in settings.markets),
+        prices=prices,
+        forecasts=frames["forecasts"],
+        fits=frames["fits"].groupby("symbol").tail(1).reset_index(drop=True),
+        diagnostics=_diagnostics(prices, frames["fits"]),
+        thresholds=frames["thresholds"],
+        quantiles=frames["overshoot_quantiles"].merge(newest[["symbol", "target_date"]], on=["symbol", "target_date"]),
+        coverage=coverage,
+        breaches=facts[facts["is_breach"] & facts["series"].isin(LOGGED_SERIES)].reset_index(drop=True),
+        recommendations=recommendations,
+        sensitivities=sensitivities(settings, prices, frames["forecasts"], frames["overshoot_quantiles"]),
+        quarantine=session.query("quarantine", last=day),
+        checks=gates,
+        in_force=in_force_rows(settings),
+        previous=session.query("previous_recommendations", as_of=day),
+        status="proposed" if reason is None else "withheld",
+        withheld_reason=reason or "",
+    )
+
+
+def _market(settings: Settings, symbol: str) -> MarketInput:
+    market = settings.markets[symbol]
+    uses = (("perpetual", market.perpetual), ("lending", market.lending))
+    return MarketInput(
+        symbol=symbol,
+        name=market.name,
+        market_class=market.market_class,
+        calendar=market.calendar,
+        note=market.note,
+        is_close_only=market.is_close_only,
+        products=tuple(name for name, use in uses if use is not None),
+    )
+
+
+def _reconciliation(settings: Settings, recommendations: pd.DataFrame) -> str | None:
+    """Say which configured markets have no recommendation: what goes in must come out."""
+    due = {
+        (symbol, product)
+        for symbol, market in settings.markets.items()
+        for product, use in (("perpetual", market.perpetual), ("lending", market.lending))
+        if use is not None
+    }
+    have = set(zip(recommendations["symbol"], recommendations["product"], strict=True))
+    missing = sorted(due - have)
+    if missing:
+        return "no recommendation stored for " + ", ".join(f"{s} {p}" for s, p in missing) + "; run the whole day again"
+    return None
+
+
+def _diagnostics(prices: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:
+    """Standard errors and second start of each market's fit in use."""
+    rows = []
+    for symbol, own in fits.groupby("symbol", sort=True):
+        fit = own.iloc[-1]
+        if not str(fit["rung"]).startswith("garch"):
+            continue
+        r = returns.valid_returns(prices[prices["symbol"] == symbol])
+        window = 100 * r[(r.index >= fit["window_start"]) & (r.index <= fit["fit_end"])].to_numpy()
+        found = volatility.as_of_diagnostics(window, str(fit["rung"]))
+        for parameter, estimate, error in found.parameters:
+            rows.append((symbol, parameter, estimate, error, found.second_start_gap))
+    columns = ["symbol", "parameter", "estimate", "std_error", "second_start_gap"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def write(session: Session, settings: Settings, run: _run.Run, inputs: ReportInputs) -> int:
+    """Render a day's report and keep it by content; rows written.
+
+    Files go into the revision's own folder before its row is committed and are copied to the day's folder after, so a
+    kill in between leaves nothing that a rerun does not mend.
+    """
+    day = inputs.as_of
+    built = view.build(inputs)
+    rendered = render.render(built)
+    known = session.query("reports", as_of=day)
+    hashes = (files.sha256(rendered.pdf), files.sha256(rendered.json))
+    is_known = len(known) > 0 and hashes == (known.iloc[-1]["pdf_sha256"], known.iloc[-1]["json_sha256"])
+    revision = len(known) if is_known else len(known) + 1
+    folder = settings_module.profile_folder(settings)
+    relative = f"reports/{day.isoformat()}"
+    outputs = {"report.pdf": rendered.pdf, "decision.json": rendered.json}
+    for name, content in outputs.items():
+        files.write_atomic(folder / relative / f"revision-{revision}" / name, content)
+    written = 0
+    if not is_known:
+        row = pd.DataFrame(
+            {
+                "as_of": [pd.Timestamp(day)],
+                "revision": [revision],
+                "decision_id": [inputs.decision_id],
+                "status": [inputs.status],
+                "headline": [built.headline],
+                "pdf_sha256": [hashes[0]],
+                "json_sha256": [hashes[1]],
+                "page_count": [rendered.page_count],
+                "report_path": [relative],
+                "methodology": [plimsoll.METHODOLOGY],
+                "config_hash": [settings.config_hash],
+            }
+        )
+        with session.transaction():
+            written = session.insert("report", row)
+            _run.commit(session, run, "risk_report", written, row)
+    for name, content in outputs.items():
+        files.write_atomic(folder / relative / name, content)
+    return written
+
+
+def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Return the report asset of a configuration."""
+
+    @dg.asset(
+        name="risk_report",
+        deps=["recommendation"],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="report",
+        kinds={"python", "pdf"},
+        code_version=plimsoll.METHODOLOGY,
+        description="The risk report as PDF and decision.json. Verifies every gate against the store before it proposes "
+        "anything; byte-identical when nothing changed.",
+    )
+    def risk_report(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+        run = _run.of(context, settings)
+        written = 0
+        with step("report"):
+            for day in run.days:
+                with warehouse.session() as session:
+                    inputs = gather(session, settings, day)
+                    written += write(session, settings, run, inputs)
+        path = settings_module.profile_folder(settings) / "reports" / run.end.isoformat() / "report.pdf"
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata("report", written),
+                "status": inputs.status,
+                "pdf": dg.MetadataValue.path(str(path)),
+                "weasyprint": version("weasyprint"),
+            }
+        )
+
+    return [risk_report]

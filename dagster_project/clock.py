@@ -1,0 +1,14 @@
+"""Clock: the one place that asks what time it is.
+
+What lives here: the moment at which ingested data became known. No other stage may ask: the day of a run is its partition.
+"""
+
+import os
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Return the present in UTC without a zone, or ``PLIMSOLL_NOW`` where tests set it."""
+    fixed = os.environ.get("PLIMSOLL_NOW")
+    moment = datetime.fromisoformat(fixed) if fixed else datetime.now(UTC)
+    return moment.replace(tzinfo=None)

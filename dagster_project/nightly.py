@@ -1,0 +1,104 @@
+"""The nightly job without a daemon: the same job that the UI runs, in this process.
+
+What lives here: the Dagster instance of this machine, executing a job for one day, and what came out of it. What does
+not: command-line words (``cli``), stages (``assets``).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from dagster_project import settings as settings_module
+from dagster_project.definitions import ROOT, build_defs
+from dagster_project.jobs import NIGHTLY
+from dagster_project.settings import Settings
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left: whether all stages ran, which blocking checks failed, and the first error in words."""
+
+    is_success: bool
+    failed_checks: tuple[str, ...]
+    error: str | None
+
+
+def dagster_home() -> Path:
+    """Return ``DAGSTER_HOME``, or ``dagster`` below the profiles' folder, with the instance file in place."""
+    home = Path(os.environ.get("DAGSTER_HOME") or settings_module.home() / "dagster")
+    home.mkdir(parents=True, exist_ok=True)
+    target = home / "dagster.yaml"
+    if not target.exists():
+        shutil.copyfile(ROOT / "deploy" / "dagster.yaml", target)
+    return home
+
+
+@contextmanager
+def instance() -> Iterator[dg.DagsterInstance]:
+    """Open this machine's Dagster instance."""
+    os.environ["DAGSTER_HOME"] = str(dagster_home())
+    with dg.DagsterInstance.get() as opened:
+        yield opened
+
+
+def run_nightly(
+    settings: Settings,
+    day: date,
+    *,
+    select: Sequence[str] | None = None,
+    resources: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Run the nightly job for one day in this process.
+
+    Parameters
+    ----------
+    settings, day
+        Configuration and partition.
+    select
+        Asset keys to run instead of all.
+    resources
+        Replacements, for tests.
+
+    Returns
+    -------
+    Outcome
+        Never raises for a failed stage; the error is in the outcome and in the UI's history.
+    """
+    defs = build_defs(settings, resources=resources)
+    job = defs.resolve_job_def(NIGHTLY)
+    with instance() as opened:
+        result = job.execute_in_process(
+            instance=opened,
+            partition_key=day.isoformat(),
+            raise_on_error=False,
+            run_config=QUIET,
+            asset_selection=[dg.AssetKey(key) for key in select] if select else None,
+            tags={"plimsoll/as_of": day.isoformat(), "plimsoll/config_hash": settings.config_hash},
+        )
+    failed = tuple(
+        sorted(
+            evaluation.check_name
+            for evaluation in result.get_asset_check_evaluations()
+            if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+        )
+    )
+    return Outcome(result.success, failed, _first_error(result))
+
+
+def _first_error(result: dg.ExecuteInProcessResult) -> str | None:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            return (error.message if error is not None else str(event.message)).strip()
+    return None

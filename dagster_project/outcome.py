@@ -1,0 +1,197 @@
+"""Outcome: what a run left in the store, read back for people and scripts.
+
+What lives here: the short decision table, the coverage table and the outbox as printed by the command line. What does
+not: the numbers themselves, the PDF.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+import plimsoll
+from dagster_project import settings as settings_module
+from dagster_project.definitions import warehouse_of
+from dagster_project.settings import Settings
+
+WIDTH = 110
+NAMES = {"lt": "LT", "ltv": "LTV", "bonus": "bonus", "mm": "maintenance", "im": "initial", "max_leverage": "leverage"}
+LEADING = ("lt", "mm")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Where a day's report lies and what it asks."""
+
+    as_of: date
+    status: str
+    headline: str
+    pdf: Path
+    json: Path
+    mails: tuple[Path, ...]
+    decisions: pd.DataFrame
+
+
+def _identity(settings: Settings) -> dict[str, str]:
+    return {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
+
+
+def summary(settings: Settings, day: date) -> Summary:
+    """Read the newest report of a day, its mails and its decisions."""
+    folder = settings_module.profile_folder(settings)
+    with warehouse_of(settings).session() as session:
+        reports = session.query("reports", as_of=day)
+        rows = session.query("recommendations_of", last=day, **_identity(settings))
+        mails = session.query("outbox")
+    newest = reports.iloc[-1]
+    mine = mails[mails["as_of"] == pd.Timestamp(day)]
+    return Summary(
+        as_of=day,
+        status=str(newest["status"]),
+        headline=str(newest["headline"]),
+        pdf=folder / str(newest["report_path"]) / "report.pdf",
+        json=folder / str(newest["report_path"]) / "decision.json",
+        mails=tuple(folder / path for path in mine["eml_path"]),
+        decisions=rows,
+    )
+
+
+def _percent(value: Any) -> str:
+    return "–" if pd.isna(value) else f"{int(value) / 100:.2f} %"
+
+
+def _text(table: Table) -> str:
+    console = Console(width=WIDTH, no_color=True, highlight=False, record=True, file=_Sink())
+    console.print(table)
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
+
+
+class _Sink:
+    """A file that keeps nothing: the table is exported, not printed."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        return None
+
+
+def render(found: Summary) -> str:
+    """Return the short decision table and the paths, as printed at the end of a run."""
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for name, right in (
+        ("market", False),
+        ("product", False),
+        ("side", False),
+        ("parameter", False),
+        ("in force", True),
+        ("target", True),
+        ("proposed", True),
+        ("decision", False),
+    ):
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for row in found.decisions[found.decisions["parameter"].isin(LEADING)].itertuples():
+        table.add_row(
+            str(row.symbol),
+            str(row.product),
+            str(row.side),
+            NAMES[str(row.parameter)],
+            _percent(row.in_force),
+            _percent(row.target),
+            _percent(row.proposed),
+            str(row.status),
+        )
+    lines = [
+        "",
+        found.headline,
+        "",
+        _text(table),
+        f"report  {_short(found.pdf)}",
+        f"json    {_short(found.json)}",
+        *(f"mail    {_short(path)}" for path in found.mails),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def coverage(settings: Settings, day: date) -> pd.DataFrame:
+    """Read the backtest table of a day."""
+    with warehouse_of(settings).session() as session:
+        return session.query("coverage_of", last=day, **_identity(settings))
+
+
+def coverage_records(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the table as plain values: days as text, unknown numbers as null."""
+    rows = []
+    for record in table.to_dict("records"):
+        rows.append({str(key): _plain(value) for key, value in record.items()})
+    return {"schema": "plimsoll.backtest/1", "methodology": plimsoll.METHODOLOGY, "rows": rows}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp):
+        return value.date().isoformat()
+    if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def render_coverage(table: pd.DataFrame) -> str:
+    """Return the pooled calibration given a trigger, then each market's, as text."""
+    if table.empty:
+        return "not enough data: no forecast has been judged yet\n"
+    parts = []
+    for series, title in (
+        ("overshoot_24h", "24-hour calibration given a trigger at the perpetual depth"),
+        ("overshoot_24h_deep", "24-hour calibration given a trigger at the lending depth"),
+        ("var_close", "daily close against its quantile"),
+        ("excursion", "daily excursion against its quantile"),
+    ):
+        for scope in ("POOLED", *sorted(set(table["scope"]) - {"POOLED"})):
+            rows = table[(table["series"] == series) & (table["scope"] == scope)]
+            if len(rows) and (scope == "POOLED" or series == "overshoot_24h"):
+                parts.append(f"{title}: {'all markets' if scope == 'POOLED' else scope}\n{_coverage_text(rows)}")
+    return "\n".join(parts)
+
+
+def _coverage_text(rows: pd.DataFrame) -> str:
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    heads = ("model", "side", "nominal", "observations", "dates", "exceptions", "rate", "90 % interval", "mean k", "power", "verdict")
+    for name in heads:
+        table.add_column(name, justify="left" if name in ("model", "side", "verdict") else "right", no_wrap=True)
+    order = {"estimator": 0, "budget": 1, "published": 2}
+    ranked = rows.assign(rank=rows["model"].map(order).fillna(3)).sort_values(
+        ["rank", "model", "side", "tail_probability_bps"], ascending=[True, True, True, False], kind="stable"
+    )
+    for row in ranked.itertuples():
+        table.add_row(
+            str(row.model),
+            str(row.side),
+            f"{row.tail_probability_bps / 100:g} %",
+            str(row.observations),
+            str(row.distinct_dates),
+            str(row.exceptions),
+            f"{100 * row.exception_rate:.2f} %",
+            f"{100 * row.interval_low:.2f}–{100 * row.interval_high:.2f} %",
+            f"{row.mean_limit_sigma:.2f}",
+            "–" if pd.isna(row.power_double) else f"{row.power_double:.2f}",
+            str(row.verdict),
+        )
+    return _text(table)
+
+
+def outbox(settings: Settings) -> list[dict[str, Any]]:
+    """Read the outbox as plain values."""
+    with warehouse_of(settings).session() as session:
+        rows = session.query("outbox")
+    return [{str(key): _plain(value) for key, value in record.items()} for record in rows.to_dict("records")]

@@ -1,0 +1,335 @@
+"""Settings: the knobs of ``config/*.toml`` as one typed, immutable model.
+
+What lives here: reading, validating and hashing a configuration, and where a profile's files lie.
+What does not: formulas (``plimsoll``), defaults that depend on data, connections.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from datetime import date, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
+PROFILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
+SOURCE = re.compile(r"^[a-z0-9][a-z0-9_]{0,39}$")
+ADDRESS = re.compile(r"^[^@\s,;<>()\[\]\\\"]{1,64}@[A-Za-z0-9.-]{1,190}$")
+CONFIG_SIZE_CAP = 1_000_000
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Bps = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class SettingsError(ValueError):
+    """A configuration cannot be used; the message names the file and the key."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Product(StrEnum):
+    """What a market is used for."""
+
+    lending = "lending"
+    perpetual = "perpetual"
+
+
+class Profile(_Strict):
+    """Who this run is for and which days it covers."""
+
+    name: str
+    title: str
+    about: str
+    first_partition: date
+    last_partition: date | None = None
+    is_schedule_on: bool = False
+    is_demo: bool = False
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not PROFILE.match(value):
+            raise ValueError(f"{value!r} is not lower case letters, digits, '-' or '_' (at most 32)")
+        return value
+
+
+class Source(_Strict):
+    """Where candles come from."""
+
+    kind: Literal["bundled", "candles"]
+    name: str
+    path: Path | None = None
+    bar_close_grace_minutes: Annotated[int, Field(ge=0, le=1440)] = 30
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not SOURCE.match(value):
+            raise ValueError(f"{value!r} is not lower case letters, digits or '_' (at most 40)")
+        return value
+
+
+class VolatilityKnobs(_Strict):
+    """METHODS 1.3: the default volatility model."""
+
+    model: Literal["garch_t"] = "garch_t"
+    window: Annotated[int, Field(ge=250, le=5000)] = 1500
+    minimum_own_fit: Annotated[int, Field(ge=250)] = 500
+    minimum_any: Annotated[int, Field(ge=30)] = 90
+    ewma_lambda: Fraction = 0.94
+    long_run_years: Annotated[int, Field(ge=1, le=50)] = 10
+    sigma_floor_daily: Annotated[float, Field(ge=0, lt=0.2)] = 0.01
+    shrinkage_observations: Annotated[int, Field(ge=1)] = 180
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if not self.minimum_any <= self.minimum_own_fit <= self.window:
+            raise ValueError("needs minimum_any <= minimum_own_fit <= window")
+        return self
+
+
+class OvershootKnobs(_Strict):
+    """METHODS 0.4 and 0.8: the quantile after a trigger."""
+
+    depths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 3.0)
+    perpetual_depth: float = 1.0
+    minimum_triggers: Annotated[int, Field(ge=20)] = 100
+    minimum_dates: Annotated[int, Field(ge=20)] = 100
+    shrinkage_tail_events: Annotated[float, Field(gt=0)] = 10.0
+    half_life_triggers: Annotated[float, Field(gt=0)] = 300.0
+    eta: Annotated[float, Field(gt=0, le=0.5)] = 0.30
+    eta_deep: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    buffer_probability: Fraction = 0.05
+    buffer_days_perpetual: Annotated[int, Field(ge=1, le=30)] = 1
+    buffer_days_lending: Annotated[int, Field(ge=1, le=30)] = 7
+
+    @model_validator(mode="after")
+    def _depths(self) -> Self:
+        if list(self.depths) != sorted(set(self.depths)) or min(self.depths) <= 0:
+            raise ValueError("depths must be positive and strictly increasing")
+        if self.perpetual_depth not in self.depths:
+            raise ValueError(f"perpetual_depth {self.perpetual_depth} is not one of depths {self.depths}")
+        return self
+
+
+class BudgetKnobs(_Strict):
+    """METHODS 0 and 17: what may be lost, and the grid that parameters stand on."""
+
+    es_budget: Annotated[float, Field(gt=0, lt=0.1)] = 0.0002
+    participation: Fraction = 0.05
+    impact_coefficient: Annotated[float, Field(gt=0, le=5)] = 1.0
+    protocol_share: Annotated[float, Field(ge=0, lt=1)] = 0.10
+    minimum_oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.0025
+    minimum_horizon_hours: Annotated[float, Field(gt=0)] = 5 / 60
+    lt_grid_bps: Annotated[int, Field(ge=1, le=500)] = 50
+    bonus_grid_bps: Annotated[int, Field(ge=1, le=500)] = 25
+    margin_grid_bps: Annotated[int, Field(ge=1, le=500)] = 5
+    loosening_hold_bps: Bps = 200
+    hysteresis_down_steps: Annotated[int, Field(ge=0, le=20)] = 1
+    hysteresis_up_steps: Annotated[int, Field(ge=0, le=20)] = 2
+    cap_bps_by_class: dict[str, Bps] = {"major": 8800, "large": 8000, "other": 7000, "stable": 9000}
+
+
+class LendingInForce(_Strict):
+    """Parameters in force at a lending venue, as basis points, with the day they were read."""
+
+    venue: str
+    read_on: date
+    lt_bps: Annotated[int, Field(gt=0, lt=10_000)]
+    ltv_bps: Annotated[int, Field(gt=0, lt=10_000)]
+    bonus_bps: Bps
+
+    @model_validator(mode="after")
+    def _coupling(self) -> Self:
+        if self.ltv_bps >= self.lt_bps:
+            raise ValueError(f"ltv_bps {self.ltv_bps} must lie below lt_bps {self.lt_bps}")
+        if self.lt_bps * (10_000 + self.bonus_bps) > 10_000 * 10_000:
+            raise ValueError(f"lt_bps {self.lt_bps} with bonus_bps {self.bonus_bps}: LT x (1 + bonus) exceeds 1")
+        return self
+
+
+class PerpetualInForce(_Strict):
+    """Margins in force at a perpetual venue for the design size, as basis points."""
+
+    venue: str
+    read_on: date
+    mm_bps: Annotated[int, Field(gt=0, lt=10_000)]
+    im_bps: Annotated[int, Field(gt=0, le=10_000)]
+
+    @model_validator(mode="after")
+    def _coupling(self) -> Self:
+        if self.im_bps <= self.mm_bps:
+            raise ValueError(f"im_bps {self.im_bps} must lie above mm_bps {self.mm_bps}")
+        return self
+
+
+class Lending(_Strict):
+    """The market as collateral (long side) or as debt (short side)."""
+
+    notional_usd: Annotated[float, Field(gt=0)]
+    horizon_hours: Annotated[float, Field(gt=0, le=24)] = 1.0
+    tail_probability_bps: Literal[500, 100, 50, 10] = 100
+    oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.005
+    fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.001
+    in_force: LendingInForce | None = None
+
+
+class Perpetual(_Strict):
+    """The market as a linear perpetual."""
+
+    notional_usd: Annotated[float, Field(gt=0)]
+    horizon_hours: Annotated[float, Field(gt=0, le=24)] = 0.25
+    tail_probability_bps: Literal[500, 100, 50, 10] = 100
+    oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.0025
+    fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.0005
+    funding_p95_per_8h: Annotated[float, Field(ge=0, lt=0.1)] = 0.0003
+    in_force: PerpetualInForce | None = None
+
+
+class Market(_Strict):
+    """One market: identity, calendar, class, liquidity and what it is used for."""
+
+    name: str
+    source_symbol: str | None = None
+    calendar: str
+    market_class: Literal["major", "large", "other", "stable"] = "other"
+    is_close_only: bool = False
+    listing_days_dropped: Annotated[int, Field(ge=0, le=60)] = 10
+    assumed_adv_usd: Annotated[float, Field(gt=0)] | None = None
+    adv_haircut: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    note: str = ""
+    lending: Lending | None = None
+    perpetual: Perpetual | None = None
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.lending is None and self.perpetual is None:
+            raise ValueError("needs a [lending] or a [perpetual] table: a market without use has no threshold")
+        return self
+
+
+class Recipients(_Strict):
+    """Who gets the mail; delivery itself is configured with the instance."""
+
+    sender: str
+    committee: tuple[str, ...]
+
+    @field_validator("sender")
+    @classmethod
+    def _sender(cls, value: str) -> str:
+        if not ADDRESS.match(value):
+            raise ValueError(f"{value!r} is not an address")
+        return value
+
+    @field_validator("committee")
+    @classmethod
+    def _committee(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not 1 <= len(value) <= 200:
+            raise ValueError("needs between 1 and 200 addresses")
+        for one in value:
+            if not ADDRESS.match(one):
+                raise ValueError(f"{one!r} is not an address")
+        if len({one.casefold() for one in value}) != len(value):
+            raise ValueError("names an address twice")
+        return value
+
+
+class Settings(_Strict):
+    """A whole configuration."""
+
+    profile: Profile
+    source: Source
+    mail: Recipients
+    volatility: VolatilityKnobs = VolatilityKnobs()
+    overshoot: OvershootKnobs = OvershootKnobs()
+    budget: BudgetKnobs = BudgetKnobs()
+    markets: dict[str, Market]
+
+    @field_validator("markets")
+    @classmethod
+    def _symbols(cls, value: dict[str, Market]) -> dict[str, Market]:
+        if not value:
+            raise ValueError("names no market")
+        for symbol in value:
+            if not SYMBOL.match(symbol):
+                raise ValueError(f"{symbol!r} is not a market id (A-Z, 0-9, '.', '_', '-', at most 20)")
+        return value
+
+    @property
+    def config_hash(self) -> str:
+        """Hash of everything that moves numbers; recipients, titles and paths stay out.
+
+        Returns
+        -------
+        str
+            Sixteen hexadecimal digits.
+        """
+        content = self.model_dump(
+            mode="json", exclude={"mail": True, "profile": {"title", "about", "is_schedule_on"}, "source": {"path"}}
+        )
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def as_of_default(self, today: date) -> date:
+        """Last day that can be reported: yesterday in UTC, or the profile's last partition."""
+        last = today - timedelta(days=1)
+        return min(last, self.profile.last_partition) if self.profile.last_partition else last
+
+    def with_candles(self, path: Path) -> "Settings":
+        """Return the same settings reading candles from ``path``."""
+        return self.model_copy(update={"source": self.source.model_copy(update={"kind": "candles", "path": path})})
+
+
+def load(path: Path) -> Settings:
+    """Read a TOML configuration.
+
+    Parameters
+    ----------
+    path
+        File to read, at most one megabyte.
+
+    Returns
+    -------
+    Settings
+        Validated and frozen.
+
+    Raises
+    ------
+    SettingsError
+        Names the file and every key at fault.
+    """
+    if not path.is_file():
+        raise SettingsError(f"{path}: no such configuration file; the bundled ones lie in config/")
+    raw = path.read_bytes()
+    if len(raw) > CONFIG_SIZE_CAP:
+        raise SettingsError(f"{path}: larger than {CONFIG_SIZE_CAP} bytes; this is no configuration")
+    try:
+        return Settings.model_validate(tomllib.loads(raw.decode("utf-8")))
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        rows = [f"  {'.'.join(str(k) for k in e['loc']) or '(top)'}: {_plain(e['msg'])}" for e in error.errors()]
+        raise SettingsError(f"{path}: {len(rows)} key(s) at fault\n" + "\n".join(rows)) from error
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def home() -> Path:
+    """Return the folder of all profiles: ``PLIMSOLL_HOME``, or ``var`` below the current folder."""
+    return Path(os.environ.get("PLIMSOLL_HOME") or "var").resolve()
+
+
+def profile_folder(settings: Settings) -> Path:
+    """Return the folder of one profile: its database, raw files, reports and outbox."""
+    return home() / settings.profile.name

@@ -1,0 +1,245 @@
+"""Recommendations: from the parameters in force and the budget's target to one jointly valid proposed set.
+
+What lives here: deciding a whole parameter set at once (threshold, then origination limit, then bonus; maintenance
+margin, then initial margin, then leverage), and the confidence that values in force imply. What does not: the rule for
+one parameter and rounding (``thresholds``), the budget itself (``budget``).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plimsoll import liquidation, thresholds
+from plimsoll.thresholds import Proposal
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DecisionRules:
+    """When a change is proposed and when it is held.
+
+    Attributes
+    ----------
+    hold_bps
+        A loosening larger than this is published as HOLD.
+    down_steps, up_steps
+        Grid steps a target must lie away before a tightening or a loosening is proposed.
+    lt_grid_bps, margin_grid_bps, bonus_grid_bps
+        Grids.
+    """
+
+    hold_bps: int
+    down_steps: int
+    up_steps: int
+    lt_grid_bps: int
+    margin_grid_bps: int
+    bonus_grid_bps: int
+
+
+@dataclass(frozen=True)
+class LendingSet:
+    """A lending parameter set as basis points."""
+
+    lt_bps: int
+    ltv_bps: int
+    bonus_bps: int
+
+
+@dataclass(frozen=True)
+class PerpetualSet:
+    """A perpetual parameter set: margins as basis points, leverage as whole times."""
+
+    mm_bps: int
+    im_bps: int
+    max_leverage: int
+
+
+def propose_lending(
+    in_force: LendingSet | None,
+    target: LendingSet | None,
+    *,
+    buffer_log: float,
+    may_loosen: bool,
+    withheld_reason: str | None,
+    rules: DecisionRules,
+) -> tuple[Proposal, Proposal, Proposal]:
+    """Propose liquidation threshold, LTV and bonus as one set.
+
+    The threshold is decided first. The LTV target then follows from the threshold that would stand afterwards, in force
+    or proposed, so that a held threshold never meets an LTV meant for another one. The bonus moves only with the target
+    set.
+
+    Parameters
+    ----------
+    in_force, target
+        Sets; ``in_force`` None where nothing is in force, ``target`` None only together with ``withheld_reason``.
+    buffer_log
+        Users' adverse excursion, log.
+    may_loosen
+        False on thin or single-source data: a loosening becomes a hold.
+    withheld_reason
+        Why nothing may be proposed, or None.
+    rules
+        Hysteresis, hold and grids.
+
+    Returns
+    -------
+    tuple of Proposal
+        ``lt``, ``ltv``, ``bonus``. Values are basis points.
+
+    Raises
+    ------
+    ValueError
+        Where ``target`` is missing without a reason.
+    """
+    lt = thresholds.propose(
+        parameter="lt",
+        in_force=None if in_force is None else in_force.lt_bps,
+        target=None if target is None else target.lt_bps,
+        grid=rules.lt_grid_bps,
+        tightening_is_down=True,
+        hold_bps=rules.hold_bps,
+        down_steps=rules.down_steps,
+        up_steps=rules.up_steps,
+        may_loosen=may_loosen,
+        withheld_reason=withheld_reason,
+    )
+    if target is None or withheld_reason is not None:
+        return lt, _withheld("ltv", in_force and in_force.ltv_bps, lt), _withheld("bonus", in_force and in_force.bonus_bps, lt)
+    stands = _stands(lt)
+    wanted = min(
+        float(liquidation.maximum_ltv(lt=stands / 1e4, buffer_log=buffer_log)) * 1e4, stands - rules.lt_grid_bps
+    )
+    ltv_target = max(0, int(np.floor(wanted / rules.lt_grid_bps + 1e-9)) * rules.lt_grid_bps)
+    ltv = thresholds.propose(
+        parameter="ltv",
+        in_force=None if in_force is None else in_force.ltv_bps,
+        target=ltv_target,
+        grid=rules.lt_grid_bps,
+        tightening_is_down=True,
+        hold_bps=rules.hold_bps,
+        down_steps=rules.down_steps,
+        up_steps=rules.up_steps,
+        may_loosen=may_loosen,
+        withheld_reason=None,
+    )
+    if _stands(ltv) >= stands:
+        ltv = replace(ltv, proposed=ltv_target, status="tighten", reason="follows the liquidation threshold")
+    bonus = thresholds.propose(
+        parameter="bonus",
+        in_force=None if in_force is None else in_force.bonus_bps,
+        target=target.bonus_bps,
+        grid=rules.bonus_grid_bps,
+        tightening_is_down=False,
+        hold_bps=rules.hold_bps,
+        down_steps=1,
+        up_steps=rules.up_steps,
+        may_loosen=may_loosen,
+        withheld_reason=None,
+    )
+    return lt, ltv, bonus
+
+
+def propose_perpetual(
+    in_force: PerpetualSet | None,
+    target: PerpetualSet | None,
+    *,
+    buffer_log: float,
+    funding: float,
+    side: str,
+    may_loosen: bool,
+    withheld_reason: str | None,
+    rules: DecisionRules,
+) -> tuple[Proposal, Proposal, Proposal]:
+    """Propose maintenance margin, initial margin and leverage as one set.
+
+    Parameters
+    ----------
+    in_force, target, may_loosen, withheld_reason, rules
+        As in `propose_lending`.
+    buffer_log, funding
+        Users' adverse excursion (log) and adverse funding (fraction) over their horizon.
+    side
+        ``long`` or ``short``.
+
+    Returns
+    -------
+    tuple of Proposal
+        ``mm``, ``im`` (basis points), ``max_leverage`` (times).
+    """
+    common = {"hold_bps": rules.hold_bps, "down_steps": rules.down_steps, "up_steps": rules.up_steps}
+    mm = thresholds.propose(
+        parameter="mm",
+        in_force=None if in_force is None else in_force.mm_bps,
+        target=None if target is None else target.mm_bps,
+        grid=rules.margin_grid_bps,
+        tightening_is_down=False,
+        may_loosen=may_loosen,
+        withheld_reason=withheld_reason,
+        **common,
+    )
+    if target is None or withheld_reason is not None:
+        return (
+            mm,
+            _withheld("im", in_force and in_force.im_bps, mm),
+            _withheld("max_leverage", in_force and in_force.max_leverage, mm),
+        )
+    stands = _stands(mm)
+    margin = liquidation.initial_margin(maintenance=stands / 1e4, buffer_log=buffer_log, side=side)
+    wanted = max((float(margin) + funding) * 1e4, stands + rules.margin_grid_bps)
+    im_target = int(np.ceil(wanted / rules.margin_grid_bps - 1e-9)) * rules.margin_grid_bps
+    im = thresholds.propose(
+        parameter="im",
+        in_force=None if in_force is None else in_force.im_bps,
+        target=im_target,
+        grid=rules.margin_grid_bps,
+        tightening_is_down=False,
+        may_loosen=may_loosen,
+        withheld_reason=None,
+        **common,
+    )
+    if _stands(im) <= stands:
+        im = replace(im, proposed=im_target, status="tighten", reason="follows the maintenance margin")
+    leverage = max(1, 10_000 // _stands(im))
+    before = None if in_force is None else in_force.max_leverage
+    moved = before is not None and leverage != before
+    status = im.status if moved or before is None or im.status == "hold" else "unchanged"
+    return mm, im, Proposal("max_leverage", before, leverage, leverage if status != "hold" else None, status, "one over initial margin, rounded down")
+
+
+def _stands(proposal: Proposal) -> int:
+    value = proposal.proposed if proposal.proposed is not None else proposal.in_force
+    if value is None:
+        raise ValueError(f"{proposal.parameter}: neither in force nor proposed; withhold the set instead")
+    return value
+
+
+def _withheld(parameter: str, in_force: int | None, lead: Proposal) -> Proposal:
+    return Proposal(parameter, in_force, None, None, "withheld", lead.reason)
+
+
+def implied_probability(overshoots: Floats, k_live: float) -> tuple[float | None, str]:
+    """Chance that an overshoot exceeds what a value in force absorbs, from past triggers.
+
+    Parameters
+    ----------
+    overshoots
+        Pooled overshoots in sigmas at the depth used, shape (n,).
+    k_live
+        Sigmas that the value in force absorbs over its horizon.
+
+    Returns
+    -------
+    tuple
+        Probability and a note. Beyond the largest overshoot seen the probability is None and the note says
+        ``below 1/n``: no sample reaches there.
+    """
+    n = len(overshoots)
+    if n == 0:
+        return None, "no past triggers"
+    beyond = int(np.count_nonzero(overshoots > k_live))
+    if beyond == 0:
+        return None, f"below 1/{n}"
+    return beyond / n, ""

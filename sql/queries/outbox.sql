@@ -1,0 +1,15 @@
+-- @query outbox
+-- @about Every mail known, oldest first.
+select
+    as_of,
+    audience,
+    recipient,
+    revision,
+    message_id,
+    subject,
+    state,
+    eml_path,
+    eml_sha256,
+    decision_id
+from outbox
+order by as_of, revision, audience, recipient

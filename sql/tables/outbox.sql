@@ -1,0 +1,16 @@
+-- @table outbox
+-- @grain as_of, audience, recipient, revision
+-- @partition as_of
+-- @about Mails to be delivered, one row a recipient; state moves, nothing is deleted.
+create table if not exists outbox (
+    as_of date not null, -- day of the report
+    audience varchar not null, -- committee, forum or desk
+    recipient varchar not null, -- address
+    revision integer not null, -- revision of the report
+    message_id varchar not null, -- deterministic Message-ID
+    subject varchar not null, -- as in the mail
+    state varchar not null, -- pending, sending, accepted, refused, deferred, unknown or cancelled
+    eml_path varchar not null, -- file below the profile's folder
+    eml_sha256 varchar not null, -- of the mail file
+    decision_id varchar not null -- of the report inside
+)

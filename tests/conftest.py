@@ -1,0 +1,21 @@
+"""Fixtures that many tests share."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dagster_project.settings import Settings
+from tests_support import make_profile, simulated_candles
+
+
+@pytest.fixture(scope="session")
+def candles() -> pd.DataFrame:
+    """Two simulated markets over seven hundred days, to 2022-05-31."""
+    return pd.concat([simulated_candles("AAA", 11), simulated_candles("BBB", 12, sigma=0.05)], ignore_index=True)
+
+
+@pytest.fixture
+def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candles: pd.DataFrame) -> Settings:
+    """A small profile reading simulated candles, in a folder of its own."""
+    return make_profile(tmp_path, monkeypatch, candles)
