@@ -1,10 +1,9 @@
-"""Tables in Dagster's words: column schemas, row counts and the checks that every table has.
+"""Tables in Dagster's words: column schemas and row counts.
 
-What lives here: turning a contract into metadata and into a grain check. What does not: rules of single tables
-(``assets.checks``).
+What lives here: turning a contract into metadata. What does not: checks (``assets.checks``).
 """
 
-from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -26,7 +25,7 @@ def column_schema(table: str) -> dg.TableSchema:
     )
 
 
-def table_metadata(table: str, written: int) -> Mapping[str, object]:
+def table_metadata(table: str, written: int) -> dict[str, Any]:
     """Return what every materialization says about its table."""
     return {
         "dagster/table_name": table,

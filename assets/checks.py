@@ -76,7 +76,35 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
     """Return the asset checks of the derived tables."""
     made = [_check(settings, partitions, table, name, is_blocking=True) for table, ns in BLOCKING.items() for name in ns]
     made += [_check(settings, partitions, table, name, is_blocking=False) for table, ns in WARNING.items() for name in ns]
-    return made
+    return made + [_grain_check(partitions, table) for table in GRAIN_TABLES]
+
+
+def _grain_check(partitions: dg.PartitionsDefinition, table: str) -> dg.AssetChecksDefinition:
+    grain = ", ".join(sql.table(table).grain)
+
+    @dg.asset_check(
+        asset=table,
+        name=f"{table}_grain",
+        blocking=True,
+        partitions_def=partitions,
+        description=f"No two rows share {grain}.",
+    )
+    def check(warehouse: Warehouse) -> dg.AssetCheckResult:
+        with warehouse.session() as session:
+            return _result(session.contract_failures(table), is_blocking=True)
+
+    return check
+
+
+def _result(bad: pd.DataFrame, *, is_blocking: bool) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=bad.empty,
+        severity=dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "failing_rows": len(bad),
+            "sample": dg.MetadataValue.text(bad.head(SAMPLE).to_string(index=False) if len(bad) else "none"),
+        },
+    )
 
 
 def _check(
@@ -95,13 +123,6 @@ def _check(
         last = date.fromisoformat(max(context.partition_keys))
         with warehouse.session() as session:
             bad = failures(session, name, settings, last)
-        return dg.AssetCheckResult(
-            passed=bad.empty,
-            severity=dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN,
-            metadata={
-                "failing_rows": len(bad),
-                "sample": dg.MetadataValue.text(bad.head(SAMPLE).to_string(index=False) if len(bad) else "none"),
-            },
-        )
+        return _result(bad, is_blocking=is_blocking)
 
     return check

@@ -1,11 +1,13 @@
 """Market data: raw bytes kept, rows screened, candles appended, and one price a day for the models.
 
-What lives here: reading the feed, keeping its bytes, calling the screen, appending. What does not: rules for rows
-(``plimsoll.candles``), calendars, formats of files (``dagster_project.market_feed``).
+What lives here: reading the feed, keeping its bytes, calling the screen, appending. What does not: rules for
+rows (``plimsoll.candles``), calendars, formats of files (``dagster_project.market_feed``).
 """
 
 import gzip
+from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -22,26 +24,47 @@ from plimsoll import candles, prices
 
 CANDLE_KEY = ("date", "symbol", "source")
 RENAMED = {"open": "open_usd", "high": "high_usd", "low": "low_usd", "close": "close_usd"}
-QUARANTINE_KEYS = ["date", "symbol", "source", "reason", "detail"]
+QUARANTINE_KEYS = ("date", "symbol", "source", "reason", "detail")
+RAW_KEYS = ("source_sha256", "source")
 
 
-def keep_raw(settings: Settings, raw: market_feed.RawInput) -> tuple[str, str]:
-    """Keep an input's bytes by content, packed; hash and path below the profile's folder."""
-    digest = files.sha256(raw.content)
-    relative = f"raw/{settings.source.name}/{digest}{raw.suffix}.gz"
-    files.write_atomic(settings_module.profile_folder(settings) / relative, gzip.compress(raw.content, mtime=0))
-    return digest, relative
+def raw_path(settings: Settings, digest: str, raw: market_feed.RawInput) -> str:
+    """Return where an input's bytes lie below the profile's folder."""
+    return f"raw/{settings.source.name}/{digest}{raw.suffix}.gz"
 
 
-def screened(settings: Settings, raw: market_feed.RawInput, last: date) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Screen every market of an input; bars after ``last`` are not looked at."""
+def keep_raw(settings: Settings, digest: str, raw: market_feed.RawInput) -> None:
+    """Keep an input's bytes by content, packed so that equal bytes give equal files."""
+    path = settings_module.profile_folder(settings) / raw_path(settings, digest, raw)
+    files.write_atomic(path, gzip.compress(raw.content, mtime=0))
+
+
+def screened(
+    settings: Settings, rows: pd.DataFrame, last: date, now: pd.Timestamp
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Screen every market over all its inputs together, so that files may overlap or split a history.
+
+    Parameters
+    ----------
+    settings
+        Configuration.
+    rows
+        Frames of the inputs with ``source_sha256``.
+    last
+        Last day that may be used; bars after it wait for their own run and are in neither result.
+    now
+        Bars after today lie in the future and are set aside.
+    """
     accepted, quarantined = [], []
-    for symbol, rows in raw.frame.groupby("symbol", sort=True):
+    day = rows["date"].dt.normalize()
+    looked_at = rows[~((day > pd.Timestamp(last)) & (day <= now.normalize()))]
+    for symbol, mine in looked_at.groupby("symbol", sort=True):
         market = settings.markets[str(symbol)]
-        upto = rows[~(rows["date"] > pd.Timestamp(last))]
-        found = candles.screen(upto, is_close_only=market.is_close_only, latest=pd.Timestamp(last))
+        found = candles.screen(mine, is_close_only=market.is_close_only, latest=pd.Timestamp(last))
         accepted.append(found.accepted)
         quarantined.append(found.quarantined)
+    if not accepted:
+        return looked_at, looked_at.assign(reason="", detail="")
     return pd.concat(accepted, ignore_index=True), pd.concat(quarantined, ignore_index=True)
 
 
@@ -51,50 +74,60 @@ def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int
     Raises
     ------
     FeedError
-        Where the source cannot be read, before anything is written.
+        Where the source cannot be read or the last day's bars are not final yet, before anything is written.
     """
-    inputs = market_feed.read(settings)
-    now = clock.now()
+    now = pd.Timestamp(clock.now())
+    final_at = pd.Timestamp(run.end) + _grace(settings)
+    if now < final_at:
+        raise market_feed.FeedError(
+            f"bars of {run.end} are final from {final_at:%Y-%m-%d %H:%M} UTC; run again then"
+        )
+    inputs = {files.sha256(raw.content): raw for raw in market_feed.read(settings)}
+    rows = pd.concat(
+        [raw.frame.assign(source_sha256=digest) for digest, raw in inputs.items()], ignore_index=True
+    )
+    accepted, quarantined = screened(settings, rows, run.end, now)
     known_symbols = set(session.query("candle_symbols", source=settings.source.name)["symbol"])
-    known_raw = session.query("known_raw_files")
-    seen = set(zip(known_raw["source_sha256"], known_raw["source"], strict=True))
-    set_aside = session.query("quarantine_keys", source=settings.source.name)
-    prepared = []
-    for raw in inputs:
-        digest, relative = keep_raw(settings, raw)
-        prepared.append((raw, digest, relative, *screened(settings, raw, run.end)))
-    counts = {"candles": 0, "quarantined": 0, "raw_files": 0}
+    bars = _candle_rows(settings, accepted, known_symbols, now)
+    aside = _fresh(
+        _quarantine_rows(settings, quarantined), session.query("quarantine_keys", source=settings.source.name)
+    )
+    raw_files = _raw_rows(settings, inputs, accepted, quarantined, now)
+    raw_files = _fresh(raw_files, session.query("known_raw_files"), RAW_KEYS)
+    # Bytes first: a row that names a raw file must find it.
+    for digest in raw_files["source_sha256"]:
+        keep_raw(settings, digest, inputs[digest])
     with session.transaction():
-        frames = []
-        for raw, digest, relative, accepted, quarantined in prepared:
-            rows = _candle_rows(settings, accepted, digest, known_symbols, pd.Timestamp(now))
-            counts["candles"] += _append_candles(session, rows)
-            aside = _fresh(_quarantine_rows(settings, quarantined, digest), set_aside)
-            counts["quarantined"] += session.insert("candle_quarantine", aside) if len(aside) else 0
-            if (digest, settings.source.name) not in seen:
-                counts["raw_files"] += session.insert(
-                    "raw_file", _raw_row(settings, raw, digest, relative, accepted, quarantined, pd.Timestamp(now))
-                )
-            frames += [rows.drop(columns="known_at"), aside]
-        _run.commit(session, run, "candle", sum(counts.values()), *frames)
-    return counts
+        counts = {
+            "candles": _append_candles(session, bars),
+            "quarantined": session.insert("candle_quarantine", aside) if len(aside) else 0,
+            "raw_files": session.insert("raw_file", raw_files) if len(raw_files) else 0,
+        }
+        _run.commit(session, run, "candle", sum(counts.values()), bars.drop(columns="known_at"), aside)
+    by_reason = {
+        f"quarantined_{reason}": int(n) for reason, n in aside["reason"].value_counts().sort_index().items()
+    }
+    return counts | by_reason
+
+
+def _grace(settings: Settings) -> pd.Timedelta:
+    """From a bar's midnight until it is final."""
+    return pd.Timedelta(days=1, minutes=settings.source.bar_close_grace_minutes)
 
 
 def _candle_rows(
-    settings: Settings, accepted: pd.DataFrame, digest: str, known_symbols: set[str], now: pd.Timestamp
+    settings: Settings, accepted: pd.DataFrame, known_symbols: set[str], now: pd.Timestamp
 ) -> pd.DataFrame:
-    rows = accepted.rename(columns=RENAMED).drop(columns=["row_number"])
-    grace = pd.Timedelta(days=1, minutes=settings.source.bar_close_grace_minutes)
+    rows = accepted.rename(columns=RENAMED).drop(columns=["row_number", "note"])
     is_first_load = ~rows["symbol"].isin(known_symbols)
-    rows["known_at"] = (rows["date"] + grace).where(is_first_load, now).astype("datetime64[us]")
+    rows["known_at"] = (rows["date"] + _grace(settings)).where(is_first_load, now).astype("datetime64[us]")
     rows["is_known_at_assumed"] = is_first_load
     rows["source"] = settings.source.name
-    rows["source_sha256"] = digest
     return rows
 
 
 def _append_candles(session: Session, rows: pd.DataFrame) -> int:
-    """Append values that differ from the newest stored ones; when and by which file they came does not make them differ."""
+    """Append values that differ from the newest stored ones; time and file of arrival make no difference."""
     if rows.empty:
         return 0
     stored = session.query("newest_candle_values", source=rows["source"].iloc[0])
@@ -104,40 +137,35 @@ def _append_candles(session: Session, rows: pd.DataFrame) -> int:
     return session.append("candle", fresh, key=CANDLE_KEY) if len(fresh) else 0
 
 
-def _quarantine_rows(settings: Settings, quarantined: pd.DataFrame, digest: str) -> pd.DataFrame:
-    rows = quarantined.rename(columns=RENAMED).drop(columns=["volume_unit"])
-    rows["source"] = settings.source.name
-    rows["source_sha256"] = digest
-    return rows.drop_duplicates([*QUARANTINE_KEYS, "row_number"])
+def _quarantine_rows(settings: Settings, quarantined: pd.DataFrame) -> pd.DataFrame:
+    rows = quarantined.rename(columns=RENAMED).drop(columns=["volume_unit", "note"])
+    return rows.assign(source=settings.source.name)
 
 
-def _fresh(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    both = rows.merge(known.assign(is_known=True), on=QUARANTINE_KEYS, how="left")
+def _fresh(rows: pd.DataFrame, known: pd.DataFrame, keys: Sequence[str] = QUARANTINE_KEYS) -> pd.DataFrame:
+    """Rows whose keys are not known; a missing day equals a missing day."""
+    both = rows.merge(known.assign(is_known=True), on=list(keys), how="left")
     return rows[both["is_known"].isna().to_numpy()]
 
 
-def _raw_row(
+def _raw_rows(
     settings: Settings,
-    raw: market_feed.RawInput,
-    digest: str,
-    relative: str,
+    inputs: dict[str, market_feed.RawInput],
     accepted: pd.DataFrame,
     quarantined: pd.DataFrame,
     now: pd.Timestamp,
 ) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "source_sha256": [digest],
-            "source": [settings.source.name],
-            "origin": [raw.origin],
-            "raw_path": [relative],
-            "byte_count": [len(raw.content)],
-            "row_count": [len(accepted) + len(quarantined)],
-            "accepted_count": [len(accepted)],
-            "quarantined_count": [len(quarantined)],
-            "known_at": [now],
-        }
-    )
+    taken = accepted["source_sha256"].value_counts()
+    refused = quarantined["source_sha256"].value_counts()
+    rows = pd.DataFrame({"source_sha256": list(inputs), "source": settings.source.name})
+    rows["origin"] = [raw.origin for raw in inputs.values()]
+    rows["raw_path"] = [raw_path(settings, digest, raw) for digest, raw in inputs.items()]
+    rows["byte_count"] = [len(raw.content) for raw in inputs.values()]
+    rows["accepted_count"] = rows["source_sha256"].map(taken).fillna(0).astype("int64")
+    rows["quarantined_count"] = rows["source_sha256"].map(refused).fillna(0).astype("int64")
+    rows["row_count"] = rows["accepted_count"] + rows["quarantined_count"]
+    rows["known_at"] = now
+    return rows
 
 
 def price_rows(settings: Settings, symbol: str, newest: pd.DataFrame, no_quote: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +182,7 @@ def price_rows(settings: Settings, symbol: str, newest: pd.DataFrame, no_quote: 
 
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the market data assets of a configuration."""
-    common = {
+    common: dict[str, Any] = {
         "partitions_def": partitions,
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "group_name": "market_data",
@@ -164,11 +192,11 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
     @dg.asset(
         name="candle",
-        description="Daily candles as first seen, typed and screened; revisions are appended, rows that cannot be bars are "
-        "quarantined with a reason, raw bytes are kept. Writes raw_file and candle_quarantine as well.",
+        description="Daily candles as first seen, typed and screened; revisions are appended, rows that "
+        "cannot be bars are quarantined, raw bytes are kept. Writes raw_file and candle_quarantine too.",
         **common,
     )
-    def candle(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def candle(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
         run = _run.of(context, settings)
         with step("candles"), warehouse.session() as session:
             counts = ingest(session, settings, run)
@@ -177,11 +205,11 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
     @dg.asset(
         name="price",
         deps=["candle"],
-        description="One bar a market and day with the close before, gaps against the market's calendar and traded value: "
-        "what every model reads.",
+        description="One bar a market and day with the close before, gaps against the market's calendar and "
+        "traded value: what every model reads.",
         **common,
     )
-    def price(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def price(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
         run = _run.of(context, settings)
         written, gaps = 0, 0
         with step("price"), warehouse.session() as session:
@@ -197,4 +225,3 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         return dg.MaterializeResult(metadata={**table_metadata("price", written), "gaps": gaps})
 
     return [candle, price]
-

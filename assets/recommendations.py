@@ -5,7 +5,7 @@ not: decision rules (``plimsoll.recommendations``), the budget (``assets.thresho
 """
 
 from dataclasses import asdict
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 import numpy as np
@@ -42,14 +42,19 @@ def rules_of(settings: Settings) -> DecisionRules:
     )
 
 
-def data_objection(market: Market, prices: pd.DataFrame, day: date) -> str | None:
-    """Say why a market's data do not carry a proposal on ``day``, or None."""
+def data_objection(
+    market: Market, prices: pd.DataFrame, day: date, no_quote: frozenset[date] = frozenset()
+) -> str | None:
+    """Say why a market's data do not carry a proposal on ``day``, or None.
+
+    Days that the source itself marks as without a quotation were not due.
+    """
     if prices.empty:
         return "no price up to this day"
     last = prices["date"].iloc[-1].date()
-    missed = calendars.next_session(market.calendar, last)
-    if missed <= day:
-        return f"stale data: the last bar is {last}, a bar of {missed} was due"
+    due = calendars.sessions(market.calendar, last + timedelta(days=1), day, no_quote=no_quote)
+    if len(due):
+        return f"stale data: the last bar is {last}, a bar of {due[0].date()} was due"
     recent = prices.tail(GAP_WATCH_SESSIONS)
     gaps = recent[recent["gap_sessions"] > LONG_GAP_SESSIONS]
     if len(gaps):
@@ -116,7 +121,13 @@ def _target(product: ProductSpec, row: pd.Series) -> LendingSet | PerpetualSet |
 
 
 def recommend(
-    settings: Settings, day: date, prices: pd.DataFrame, thresholds: pd.DataFrame, events: pd.DataFrame, objection: str | None
+    settings: Settings,
+    day: date,
+    prices: pd.DataFrame,
+    thresholds: pd.DataFrame,
+    events: pd.DataFrame,
+    no_quote: pd.DataFrame,
+    objection: str | None,
 ) -> pd.DataFrame:
     """Recommendation rows of one day, without identity columns.
 
@@ -126,6 +137,8 @@ def recommend(
         Configuration and last day whose data may be used.
     prices, thresholds, events
         Newest revisions up to ``day``.
+    no_quote
+        Days that the source marks as without a quotation: ``symbol, date``.
     objection
         Why nothing at all may be proposed (a failed check), or None.
     """
@@ -133,7 +146,8 @@ def recommend(
     known_events = events[events["target_date"] <= pd.Timestamp(day)]
     for symbol, market in settings.markets.items():
         bars = prices[(prices["symbol"] == symbol) & (prices["date"] <= pd.Timestamp(day))]
-        reason = objection or data_objection(market, bars, day)
+        silent = frozenset(when.date() for when in no_quote.loc[no_quote["symbol"] == symbol, "date"])
+        reason = objection or data_objection(market, bars, day, silent)
         mine = thresholds[(thresholds["symbol"] == symbol) & (thresholds["as_of"] <= pd.Timestamp(day))]
         for product in product_specs(settings, market):
             for side in overshoot.SIDES:
@@ -222,8 +236,9 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
                 prices = session.query("prices", last=run.end)
                 thresholds = session.query("thresholds", last=run.end, **run.identity)
                 events = session.query("overshoot_events", last=run.end, **run.identity)
+                no_quote = session.query("no_quote_days", source=settings.source.name)
                 objection = checks.objection(checks.verify(session, settings, run.end))
-            frames = [recommend(settings, day, prices, thresholds, events, objection) for day in run.days]
+            frames = [recommend(settings, day, prices, thresholds, events, no_quote, objection) for day in run.days]
             rows = pd.concat(frames, ignore_index=True)
             for name in ("in_force", "target", "proposed"):
                 rows[name] = rows[name].astype("Int64")

@@ -1,7 +1,7 @@
 """Calendars: on which days a market has a bar.
 
-What lives here: sessions between two days, the next session, sessions a year, by the calendar's key. What does not: time
-zones (days are UTC days), bars.
+What lives here: sessions between two days, the next session, sessions a year, by the calendar's key. What
+does not: time zones (days are UTC days), bars.
 """
 
 from datetime import date
@@ -26,7 +26,9 @@ def _exchange(code: str) -> Any:
     import exchange_calendars
 
     if code not in exchange_calendars.get_calendar_names():
-        raise CalendarError(f"calendar {code!r}: not 'daily', 'us_settlement' or an exchange code such as XNYS")
+        raise CalendarError(
+            f"calendar {code!r}: not 'daily', 'us_settlement' or an exchange code such as XNYS"
+        )
     return exchange_calendars.get_calendar(code, start=EARLIEST)
 
 
@@ -36,7 +38,9 @@ def check(calendar: str) -> None:
         _exchange(calendar)
 
 
-def sessions(calendar: str, first: date, last: date, *, no_quote: frozenset[date] = frozenset()) -> pd.DatetimeIndex:
+def sessions(
+    calendar: str, first: date, last: date, *, no_quote: frozenset[date] = frozenset()
+) -> pd.DatetimeIndex:
     """List the sessions from ``first`` to ``last``, both included.
 
     Parameters
@@ -54,7 +58,14 @@ def sessions(calendar: str, first: date, last: date, *, no_quote: frozenset[date
         days = pd.bdate_range(first, last)
         return days[~days.isin([pd.Timestamp(day) for day in no_quote])]
     exchange = _exchange(calendar)
-    low, high = max(pd.Timestamp(first), exchange.first_session), min(pd.Timestamp(last), exchange.last_session)
+    if first < date.fromisoformat(EARLIEST):
+        raise CalendarError(
+            f"calendar {calendar!r} is known from {EARLIEST}, the candles begin {first}; leave older ones out"
+        )
+    low, high = (
+        max(pd.Timestamp(first), exchange.first_session),
+        min(pd.Timestamp(last), exchange.last_session),
+    )
     return pd.DatetimeIndex(exchange.sessions_in_range(low, high)) if low <= high else pd.DatetimeIndex([])
 
 

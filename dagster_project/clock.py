@@ -1,6 +1,7 @@
 """Clock: the one place that asks what time it is.
 
-What lives here: the moment at which ingested data became known. No other stage may ask: the day of a run is its partition.
+What lives here: the moment at which ingested data became known. No other stage may ask: the day of a run is
+its partition.
 """
 
 import os
@@ -11,4 +12,4 @@ def now() -> datetime:
     """Return the present in UTC without a zone, or ``PLIMSOLL_NOW`` where tests set it."""
     fixed = os.environ.get("PLIMSOLL_NOW")
     moment = datetime.fromisoformat(fixed) if fixed else datetime.now(UTC)
-    return moment.replace(tzinfo=None)
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).replace(tzinfo=None)

@@ -75,3 +75,6 @@ def _build(chosen: Settings, resources: Mapping[str, Any]) -> dg.Definitions:
         resources={"warehouse": warehouse_of(chosen), **resources},
         executor=dg.in_process_executor,
     )
+
+
+defs = build_defs()

@@ -45,7 +45,7 @@ def page(contracts: Iterable[sql.TableContract]) -> str:
 
 def _section(contract: sql.TableContract) -> str:
     grain = ", ".join(f"`{name}`" for name in contract.grain)
-    partition = "none" if contract.partition in (None, "", "none") else f"`{contract.partition}`"
+    partition = "none" if contract.partition is None else f"`{contract.partition}`"
     rows = [
         f"| `{one.name}` | {one.type} | {'yes' if one.is_required else 'no'} | {_cell(one.meaning)} |"
         for one in contract.columns

@@ -1,11 +1,15 @@
 """Market feed: candles as a source gives them, read but not yet judged.
 
-What lives here: the data sets bundled with ``arch`` and tidy candle files; what cannot be read is an error that names the
-file and what to do. What does not: screening (``plimsoll.candles``), storage.
+What lives here: the data sets bundled with ``arch`` and tidy candle files; what cannot be read is an error
+that names the file and what to do. What does not: screening (``plimsoll.candles``), storage.
 """
 
 import gzip
 import io
+import logging
+import os
+import stat
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +19,14 @@ import pandas as pd
 from dagster_project.settings import Settings
 from plimsoll.candles import canonical_symbol
 
+LOGGER = logging.getLogger("plimsoll.market_feed")
 COLUMNS = ("date", "symbol", "source", "open", "high", "low", "close", "volume", "volume_unit")
 NUMBERS = ("open", "high", "low", "close", "volume")
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 SIZE_CAP = 512 * 1024 * 1024
 LISTED = 12
+ABSENT = frozenset({"", "nan", "na", "n/a", "null", "none"})
+"""Texts that stand for a value that is not there, in lower case."""
 
 
 class FeedError(ValueError):
@@ -39,7 +46,8 @@ class RawInput:
     suffix
         Ending that tells the format.
     frame
-        ``row_number, date, symbol, open, high, low, close, volume, volume_unit`` of the configured markets.
+        ``row_number, date, symbol, open, high, low, close, volume, volume_unit, note`` of the configured
+        markets; ``date`` in UTC, NaT where unreadable; ``note`` says what could not be read, else empty.
     """
 
     origin: str
@@ -57,7 +65,10 @@ def read(settings: Settings) -> list[RawInput]:
         Where the source or a market in it is missing or cannot be read.
     """
     if settings.source.kind == "bundled":
-        return [_bundled(symbol, market.source_symbol or symbol.lower()) for symbol, market in settings.markets.items()]
+        return [
+            _bundled(symbol, market.source_symbol or symbol.lower())
+            for symbol, market in settings.markets.items()
+        ]
     if settings.source.path is None:
         raise FeedError("source.path is not set: name a candle file or folder there, or pass --candles PATH")
     return _candle_files(settings, settings.source.path)
@@ -70,7 +81,9 @@ def _bundled(symbol: str, name: str) -> RawInput:
 
     known = {"sp500": arch.data.sp500, "nasdaq": arch.data.nasdaq, "wti": arch.data.wti}
     if name not in known:
-        raise FeedError(f"markets.{symbol}.source_symbol {name!r}: bundled data sets are {', '.join(sorted(known))}")
+        raise FeedError(
+            f"markets.{symbol}.source_symbol {name!r}: bundled data sets are {', '.join(sorted(known))}"
+        )
     data = known[name].load()
     frame = pd.DataFrame({"date": pd.DatetimeIndex(data.index)})
     if name == "wti":
@@ -84,33 +97,54 @@ def _bundled(symbol: str, name: str) -> RawInput:
     frame.insert(0, "row_number", range(1, len(frame) + 1))
     frame["symbol"] = symbol
     content = frame.to_csv(index=False, lineterminator="\n").encode()
-    return RawInput(name, content, ".csv", frame)
+    return RawInput(name, content, ".csv", frame.assign(note=""))
 
 
 def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
-    wanted = {market.source_symbol or symbol: symbol for symbol, market in settings.markets.items()}
-    inputs, sources, symbols = [], set(), set()
+    wanted = _wanted(settings)
+    inputs: list[RawInput] = []
+    sources: set[str] = set()
+    symbols: set[str] = set()
     for file in _files(path):
-        content = file.read_bytes()
+        content = _content(file)
         whole = _parse(file, content)
         whole.insert(0, "row_number", range(1, len(whole) + 1))
         sources |= set(whole["source"])
-        mine = whole[whole["source"] == settings.source.name].copy()
-        mine["symbol"] = [_canonical(file, text) for text in mine["symbol"]]
-        symbols |= set(mine["symbol"])
+        mine = whole[whole["source"] == settings.source.name].drop(columns="source")
+        ids = {text: _canonical(file, text) for text in mine["symbol"].unique()}
+        mine["symbol"] = mine["symbol"].map(ids)
+        symbols |= set(ids.values())
         kept = mine[mine["symbol"].isin(wanted)].copy()
         kept["symbol"] = kept["symbol"].map(wanted)
         if len(kept):
             inputs.append(RawInput(file.name, content, _suffix(file), kept.reset_index(drop=True)))
     if settings.source.name not in sources:
-        raise FeedError(f"{path}: no rows of source {settings.source.name!r}; it holds {_some(sources)}. Set source.name")
+        raise FeedError(
+            f"{path}: no rows of source {settings.source.name!r}; it holds {_some(sources)}. Set source.name"
+        )
     missing = sorted(set(wanted) - symbols)
     if missing:
         raise FeedError(
-            f"{path}: unknown symbol(s) {', '.join(missing)} in source {settings.source.name!r}; it holds {_some(symbols)}. "
-            "Take them out of [markets] or set source_symbol"
+            f"{path}: unknown symbol(s) {', '.join(missing)} in source {settings.source.name!r}; it holds "
+            f"{_some(symbols)}. Take them out of [markets] or set source_symbol"
         )
     return inputs
+
+
+def _wanted(settings: Settings) -> dict[str, str]:
+    """Map the source's market ids to ours."""
+    wanted: dict[str, str] = {}
+    for symbol, market in settings.markets.items():
+        try:
+            theirs = canonical_symbol(market.source_symbol or symbol)
+        except ValueError as error:
+            raise FeedError(f"markets.{symbol}.source_symbol: {error}") from error
+        if theirs in wanted:
+            raise FeedError(
+                f"markets.{symbol} and markets.{wanted[theirs]} both read {theirs}; a series feeds one market"
+            )
+        wanted[theirs] = symbol
+    return wanted
 
 
 def _some(values: set[str]) -> str:
@@ -136,37 +170,95 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))
         if not found:
-            raise FeedError(f"{path}: no candle file in this folder; put .csv, .csv.gz or .parquet files there")
+            raise FeedError(
+                f"{path}: no candle file in this folder; put .csv, .csv.gz or .parquet files there"
+            )
     elif path.is_file():
         found = [path]
         if not path.name.endswith(SUFFIXES):
             raise FeedError(f"{path}: not .csv, .csv.gz or .parquet")
     else:
         raise FeedError(f"{path}: no such file or folder")
-    for file in found:
-        if file.is_symlink() or not file.is_file():
-            raise FeedError(f"{file}: a symbolic link or no regular file; put the file itself there")
-        if file.stat().st_size > SIZE_CAP:
-            raise FeedError(f"{file}: larger than {SIZE_CAP // 2**20} MiB; split it by year")
     return found
+
+
+def _content(file: Path) -> bytes:
+    """Read a regular file; a link is refused by the kernel, whatever stood there a moment ago."""
+    try:
+        # Without waiting: a named pipe would hang here until someone writes to it.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        what = "a symbolic link; put the file itself there" if file.is_symlink() else error.strerror
+        raise FeedError(f"{file}: cannot be read: {what}") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise FeedError(f"{file}: no regular file; put the file itself there")
+        if status.st_size > SIZE_CAP:
+            raise FeedError(f"{file}: larger than {SIZE_CAP // 2**20} MiB; split it by year")
+        return stream.read()
 
 
 def _parse(file: Path, content: bytes) -> pd.DataFrame:
     frame = _parquet(file, content) if file.name.endswith(".parquet") else _csv(file, content)
-    missing = [name for name in COLUMNS if name not in frame.columns]
+    found = [str(name) for name in frame.columns]
+    missing = [name for name in COLUMNS if name not in found]
     if missing:
         raise FeedError(
-            f"{file}: column(s) {', '.join(missing)} missing; found {', '.join(map(str, frame.columns[:LISTED]))}. "
+            f"{file}: column(s) {', '.join(missing)} missing; found {', '.join(found[:LISTED])}. "
             f"A tidy candle file has {', '.join(COLUMNS)}"
         )
-    out = pd.DataFrame({name: frame[name] for name in COLUMNS})
-    out["date"] = pd.to_datetime(out["date"], errors="coerce", format=None if out["date"].dtype.kind == "M" else "ISO8601")
-    out["date"] = out["date"].astype("datetime64[us]").dt.normalize()
+    extra = [name for name in found if name not in COLUMNS]
+    if extra:
+        LOGGER.warning("%s: column(s) %s are not read", file.name, ", ".join(extra[:LISTED]))
+    notes: list[pd.Series] = []
+    out = pd.DataFrame({"date": _days(frame["date"], notes)})
+    for name in ("symbol", "source"):
+        text = frame[name].astype("object").where(frame[name].notna(), "").map(str)
+        is_empty = (text.str.strip() == "").to_numpy()
+        if is_empty.any():
+            row = int(is_empty.argmax()) + 1
+            raise FeedError(f"{file}: column {name} is empty in row {row}; every row names its {name}")
+        out[name] = text
     for name in NUMBERS:
-        out[name] = pd.to_numeric(out[name], errors="coerce").astype("float64")
-    for name in ("symbol", "source", "volume_unit"):
-        out[name] = out[name].astype(str)
+        out[name] = _numbers(frame[name], notes)
+    out["volume_unit"] = (
+        frame["volume_unit"].astype("object").where(frame["volume_unit"].notna(), "").map(str)
+    )
+    out["note"] = ""
+    for note in notes:
+        out.loc[note.index, "note"] = [
+            f"{a}; {b}" if a else b for a, b in zip(out["note"][note.index], note, strict=True)
+        ]
     return out
+
+
+def _days(column: pd.Series, notes: list[pd.Series]) -> pd.Series:
+    """Read days; a time with an offset is brought to UTC, one without is taken as UTC."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        days = pd.to_datetime(column, utc=True)
+    else:
+        text = column.astype("object").where(column.notna(), "").map(str).str.strip()
+        days = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
+        unread = text[days.isna()]
+        notes.append("date " + unread.map(repr) + " is no day; write it as 2018-12-31")
+    return days.dt.tz_localize(None).astype("datetime64[us]")
+
+
+def _numbers(column: pd.Series, notes: list[pd.Series]) -> pd.Series:
+    """Read numbers; a text that is none becomes NaN and a note, an absent value NaN alone."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+        column = column.astype("object").map(str)
+    values = pd.to_numeric(column, errors="coerce").astype("float64")
+    if not pd.api.types.is_numeric_dtype(column):
+        text = column.astype("object").where(column.notna(), "").map(str).str.strip()
+        unread = text[values.isna() & ~text.str.lower().isin(ABSENT)]
+        notes.append(f"{column.name} " + unread.map(lambda one: repr(one[:40])) + " is no number")
+    return values
 
 
 def _parquet(file: Path, content: bytes) -> pd.DataFrame:
@@ -174,9 +266,16 @@ def _parquet(file: Path, content: bytes) -> pd.DataFrame:
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_table(io.BytesIO(content)).to_pandas()
+        opened = pyarrow.parquet.ParquetFile(io.BytesIO(content))
+        parts = (opened.metadata.row_group(i).total_byte_size for i in range(opened.metadata.num_row_groups))
+        if sum(parts) <= SIZE_CAP:
+            frame: pd.DataFrame = opened.read().to_pandas()
+            return frame
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise FeedError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again") from error
+        raise FeedError(
+            f"{file}: not a readable Parquet file ({(str(error).splitlines() or ['?'])[0]}); write it again"
+        ) from error
+    raise FeedError(f"{file}: unpacks to more than {SIZE_CAP // 2**20} MiB; split it by year")
 
 
 def _csv(file: Path, content: bytes) -> pd.DataFrame:
@@ -186,14 +285,23 @@ def _csv(file: Path, content: bytes) -> pd.DataFrame:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FeedError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    if "\0" in text:
+        raise FeedError(f"{file}: holds NUL characters; this is no text file")
     for number, line in _marked(text):
-        raise FeedError(f"{file}: line {number} is a merge-conflict marker ({line[:20]!r}); resolve the conflict first")
+        raise FeedError(
+            f"{file}: line {number} is a merge-conflict marker ({line[:20]!r}); resolve the conflict first"
+        )
     if not text.strip():
         raise FeedError(f"{file}: empty; a tidy candle file has {', '.join(COLUMNS)}")
     try:
-        return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise FeedError(f"{file}: not a comma-separated file with a header ({str(error).strip()}); write it again") from error
+        with warnings.catch_warnings():
+            # Rows longer than the header would otherwise be cut with a warning.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+        raise FeedError(
+            f"{file}: not a comma-separated file with a header ({str(error).strip()}); write it again"
+        ) from error
 
 
 def _unpacked(file: Path, content: bytes) -> bytes:

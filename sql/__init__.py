@@ -1,7 +1,7 @@
 """SQL texts and the contracts that table files carry in their headers.
 
-What lives here: finding a statement by name, and reading a table's grain, columns, units and meanings from its file. What
-does not: connections, parameters, rules (those are the files themselves).
+What lives here: finding a statement by name, and reading a table's grain, columns, units and meanings from
+its file. What does not: connections, parameters, rules (those are the files themselves).
 """
 
 import re
@@ -11,7 +11,9 @@ from importlib import resources
 
 KINDS = ("tables", "queries", "checks")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-_COLUMN = re.compile(r"^    (?P<name>[a-z_0-9]+) (?P<type>[a-z]+)(?P<required> not null)?,? -- (?P<meaning>.+)$")
+_COLUMN = re.compile(
+    r"^    (?P<name>[a-z_0-9]+) (?P<type>[a-z]+)(?P<required> not null)?,? -- (?P<meaning>.+)$"
+)
 
 
 class ContractError(ValueError):
@@ -101,12 +103,21 @@ def table(name: str) -> TableContract:
             raise ContractError(f"sql/tables/{name}.sql: header line '-- @{key} ...' is missing")
     if header["table"] != name:
         raise ContractError(f"sql/tables/{name}.sql: says it is table {header['table']!r}")
-    columns = []
-    inside = body[body.index("(\n") + 2 : body.rindex(")")]
-    for line in inside.splitlines():
+    columns: list[Column] = []
+    opened = re.search(rf"^create table if not exists {name} \($", body, re.M)
+    closed = body.rfind("\n)")
+    if opened is None or closed < opened.end():
+        raise ContractError(
+            f"sql/tables/{name}.sql: 'create table if not exists {name} (' and ')' must stand alone"
+        )
+    for line in body[opened.end() + 1 : closed].splitlines():
         found = _COLUMN.match(line)
         if not found:
-            raise ContractError(f"sql/tables/{name}.sql: {line.strip()!r} is not 'name type [not null], -- meaning'")
+            raise ContractError(
+                f"sql/tables/{name}.sql: {line.strip()!r} is not 'name type [not null], -- meaning'"
+            )
+        if found["name"] in {column.name for column in columns}:
+            raise ContractError(f"sql/tables/{name}.sql: column {found['name']} stands twice")
         columns.append(Column(found["name"], found["type"], found["required"] is not None, found["meaning"]))
     grain = tuple(part.strip() for part in header["grain"].split(","))
     known = {column.name for column in columns}

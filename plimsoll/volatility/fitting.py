@@ -25,7 +25,8 @@ NONZERO_SHARE = 0.60
 NU_LOW, NU_HIGH = 2.1, 200.0
 LONG_RUN_RATIO = (0.3, 3.0)
 NEXT_VARIANCE_RATIO = (0.05, 20.0)
-UNMOVED = 1e-7
+UNMOVED = 2e-5
+"""A fit this near its start never left it: on unscaled returns it moves by millionths and reports success."""
 SECOND_START_TOLERANCE = 1e-3
 LJUNG_BOX_LAGS = 10
 STARTS = ((0.15, 0.75, 4.0), (0.03, 0.96, 9.0))
@@ -51,8 +52,8 @@ def fit_window(
     A rung is taken when its fit passes the gate: converged and moved from its start, finite, alpha and beta
     not negative, degrees of freedom within (2.1, 200), long-run volatility within [0.3, 3] of the sample's
     (unless integrated), next variance within [0.05, 20] of the sample's, and a likelihood not below constant
-    variance. A converged flag alone proves nothing: unscaled returns, thirty observations and one absurd spike
-    all converge.
+    variance. A converged flag alone proves nothing: unscaled returns, thirty observations and one absurd
+    spike all converge.
 
     Parameters
     ----------

@@ -86,9 +86,9 @@ def walk_forward(
     Notes
     -----
     Parameters used at ``as_of`` were fitted on the last ``window`` returns up to the first bar of its ISO
-    week, so it does not matter on which day the walk is made. From there on the variance is filtered with fixed
-    parameters. The budget's volatility is the largest of the forecast, the long-run root mean square (EMIR RTS
-    153/2013 Art. 28(1)(c)), the 10 % quantile of past forecasts and the floor.
+    week, so it does not matter on which day the walk is made. From there on the variance is filtered with
+    fixed parameters. The budget's volatility is the largest of the forecast, the long-run root mean square
+    (EMIR RTS 153/2013 Art. 28(1)(c)), the 10 % quantile of past forecasts and the floor.
     """
     r = valid_returns(prices)
     _refuse(prices, next_session, first_as_of, sigma_history)

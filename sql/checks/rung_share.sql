@@ -4,7 +4,7 @@ select
     symbol,
     count(*) as forecasts,
     count(*) filter (where rung <> 'garch_t') as off_default,
-    count(*) filter (where rung <> 'garch_t') / count(*) as share
+    count(*) filter (where rung <> 'garch_t') / count(*) as off_share
 from volatility_forecast
 where
     as_of <= $last

@@ -21,7 +21,7 @@ where
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (
-    partition by target_date, symbol, side, series, model, tail_probability_bps
-    order by revision desc
-) = 1
+        partition by target_date, symbol, side, series, model, tail_probability_bps
+        order by revision desc
+    ) = 1
 order by target_date, symbol, side, series, model, tail_probability_bps

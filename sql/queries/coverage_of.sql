@@ -35,7 +35,7 @@ where
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (
-    partition by scope, side, series, model, tail_probability_bps
-    order by revision desc
-) = 1
+        partition by scope, side, series, model, tail_probability_bps
+        order by revision desc
+    ) = 1
 order by scope, side, series, model, tail_probability_bps

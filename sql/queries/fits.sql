@@ -28,7 +28,7 @@ where
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (
-    partition by fit_end, symbol, model
-    order by revision desc
-) = 1
+        partition by fit_end, symbol, model
+        order by revision desc
+    ) = 1
 order by symbol, fit_end

@@ -15,7 +15,7 @@ from candle as c
 where
     c.source = $source
 qualify row_number() over (
-    partition by c.date, c.symbol, c.source
-    order by c.revision desc
-) = 1
+        partition by c.date, c.symbol, c.source
+        order by c.revision desc
+    ) = 1
 order by c.symbol, c.date

@@ -39,7 +39,7 @@ where
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (
-    partition by as_of, target_date, symbol, side, trigger_depth
-    order by revision desc
-) = 1
+        partition by as_of, target_date, symbol, side, trigger_depth
+        order by revision desc
+    ) = 1
 order by symbol, target_date, side, trigger_depth

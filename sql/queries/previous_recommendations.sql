@@ -1,30 +1,33 @@
 -- @query previous_recommendations
 -- @about Recommendations of the last earlier day that has any, newest revision.
-select
-    as_of,
-    symbol,
-    product,
-    side,
-    parameter,
-    methodology,
-    config_hash,
-    revision,
-    vintage,
-    in_force,
-    target,
-    proposed,
-    status,
-    reason,
-    implied_probability,
-    implied_note,
-    input_hash
-from recommendation
-where as_of = (
-    select max(r.as_of) from recommendation as r
-    where r.as_of < $as_of
+with earlier as (
+    select max(as_of) as last_as_of
+    from recommendation
+    where as_of < $as_of
 )
+
+select
+    r.as_of,
+    r.symbol,
+    r.product,
+    r.side,
+    r.parameter,
+    r.methodology,
+    r.config_hash,
+    r.revision,
+    r.vintage,
+    r.in_force,
+    r.target,
+    r.proposed,
+    r.status,
+    r.reason,
+    r.implied_probability,
+    r.implied_note,
+    r.input_hash
+from recommendation as r
+inner join earlier as e on r.as_of = e.last_as_of
 qualify row_number() over (
-    partition by symbol, product, side, parameter
-    order by revision desc
-) = 1
-order by symbol, product, side, parameter
+        partition by r.symbol, r.product, r.side, r.parameter
+        order by r.revision desc
+    ) = 1
+order by r.symbol, r.product, r.side, r.parameter

@@ -17,4 +17,4 @@ from candle_quarantine
 where
     coalesce(date, date '1970-01-01') <= $last
     and reason <> 'no_quote'
-order by date desc, symbol, source, row_number, reason
+order by date desc, symbol asc, source asc, row_number asc, reason asc

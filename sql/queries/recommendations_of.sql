@@ -24,7 +24,7 @@ where
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (
-    partition by symbol, product, side, parameter
-    order by revision desc
-) = 1
+        partition by symbol, product, side, parameter
+        order by revision desc
+    ) = 1
 order by symbol, product, side, parameter

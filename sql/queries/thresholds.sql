@@ -46,7 +46,7 @@ where
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (
-    partition by as_of, target_date, symbol, product, side
-    order by revision desc
-) = 1
+        partition by as_of, target_date, symbol, product, side
+        order by revision desc
+    ) = 1
 order by symbol, product, side, target_date

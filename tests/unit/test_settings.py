@@ -39,6 +39,12 @@ def leaves(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[
             yield (*path, key), value
 
 
+LENDING = ("markets", "SPX", "lending", "in_force")
+PERPETUAL = ("markets", "SPX", "perpetual", "in_force")
+LT: int = embedded()["markets"]["SPX"]["lending"]["in_force"]["lt_bps"]
+MM: int = embedded()["markets"]["SPX"]["perpetual"]["in_force"]["mm_bps"]
+
+
 def put(table: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
     changed = copy.deepcopy(table)
     home = changed
@@ -151,18 +157,10 @@ def test_crypto_covers_its_markets() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        (
-            ("markets", "SPX", "lending", "in_force", "ltv_bps"),
-            8400,
-            "ltv_bps 8400 must lie below lt_bps 8300",
-        ),
-        (
-            ("markets", "SPX", "lending", "in_force", "ltv_bps"),
-            8300,
-            "ltv_bps 8300 must lie below lt_bps 8300",
-        ),
-        (("markets", "SPX", "lending", "in_force", "bonus_bps"), 2100, "LT x (1 + bonus) exceeds 1"),
-        (("markets", "SPX", "perpetual", "in_force", "im_bps"), 300, "im_bps 300 must lie above mm_bps 300"),
+        ((*LENDING, "ltv_bps"), LT + 50, f"ltv_bps {LT + 50} must lie below lt_bps {LT}"),
+        ((*LENDING, "ltv_bps"), LT, f"ltv_bps {LT} must lie below lt_bps {LT}"),
+        ((*LENDING, "bonus_bps"), 10_000 * 10_000 // LT - 10_000 + 1, "LT x (1 + bonus) exceeds 1"),
+        ((*PERPETUAL, "im_bps"), MM, f"im_bps {MM} must lie above mm_bps {MM}"),
         (("mail", "committee"), ["a@example.org", "A@example.org"], "names an address twice"),
         (("mail", "committee"), ["a@example.org\nBcc: b@example.org"], "is not an address"),
         (("mail", "committee"), ["nobody"], "'nobody' is not an address"),
@@ -199,6 +197,10 @@ def test_bad_key_is_refused_by_name(tmp_path: Path, path: tuple[str, ...], value
     assert str(tmp_path / "changed.toml") in message
     assert said in message
     assert ".".join(path[:2]) in message or path[0] in message
+
+
+def test_bonus_may_use_up_the_whole_collateral(tmp_path: Path) -> None:
+    load_changed(tmp_path, (*LENDING, "bonus_bps"), 10_000 * 10_000 // LT - 10_000)
 
 
 def test_every_fault_is_listed_at_once(tmp_path: Path) -> None:

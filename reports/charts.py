@@ -1,0 +1,268 @@
+"""Charts: figures as deterministic SVG with a sentence for those who cannot see them.
+
+What lives here: drawing. What does not: which numbers (``view``). Matplotlib is imported inside functions: it costs
+half a second that a table needs not pay.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports import fonts
+
+INK, BLUE, RED, AMBER, GREEN, GREY, PALE = "#1c2733", "#0b5cad", "#c2410c", "#8a5a00", "#176b32", "#7b8794", "#dfe4ea"
+PARTS = ("#0b5cad", "#5b8def", "#8a5a00", "#b7791f", "#7b8794")
+POINTS = 800
+SIDE_COLOURS = {"long": RED, "short": BLUE}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: SVG text and the sentence that says what it shows."""
+
+    svg: str
+    alt: str
+
+
+def _style() -> dict[str, Any]:
+    return {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "plimsoll",
+        "text.parse_math": False,
+        "font.family": fonts.FAMILY,
+        "font.size": 8,
+        "axes.edgecolor": GREY,
+        "axes.linewidth": 0.5,
+        "axes.labelcolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 8.5,
+        "axes.titlelocation": "left",
+        "axes.titlecolor": INK,
+        "axes.titleweight": "bold",
+        "axes.grid": True,
+        "grid.color": PALE,
+        "grid.linewidth": 0.5,
+        "xtick.color": GREY,
+        "ytick.color": GREY,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.labelsize": 7.5,
+        "ytick.labelsize": 7.5,
+        "xtick.major.width": 0.5,
+        "ytick.major.width": 0.5,
+        "lines.linewidth": 0.9,
+        "lines.solid_joinstyle": "round",
+        "figure.constrained_layout.use": True,
+        "path.simplify": True,
+    }
+
+
+def _figure(width_mm: float, height_mm: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Any, Any]:
+    import matplotlib as mpl
+    from matplotlib import font_manager
+    from matplotlib.figure import Figure
+
+    file = fonts.folder() / fonts.FILES["normal"]
+    if not any(entry.fname == str(file) for entry in font_manager.fontManager.ttflist):
+        font_manager.fontManager.addfont(str(file))
+    mpl.rcParams.update(_style())
+    figure = Figure(figsize=(width_mm / 25.4, height_mm / 25.4))
+    return figure, figure.subplots(rows, columns, squeeze=False, **grid)
+
+
+def _svg(figure: Any) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def thinned(x: np.ndarray, y: np.ndarray, points: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the smallest and largest value of each of ``points / 2`` stretches, so that no peak is lost."""
+    keep = np.isfinite(y)
+    x, y = x[keep], y[keep]
+    if len(x) <= points:
+        return x, y
+    edges = np.linspace(0, len(x), points // 2 + 1).astype(int)
+    chosen: list[int] = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        part = y[low:high]
+        chosen += sorted({low + int(part.argmin()), low + int(part.argmax())})
+    return x[chosen], y[chosen]
+
+
+def _dates(axis: Any, years: float) -> None:
+    from matplotlib.dates import ConciseDateFormatter, MonthLocator, YearLocator
+
+    locator = YearLocator(max(1, round(years / 5))) if years > 2.5 else MonthLocator(bymonth=(1, 5, 9))
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False, formats=["%Y", "%b %y", "%d %b", "", "", ""], zero_formats=["%Y", "%b %y", "%b", "", "", ""]))
+
+
+def sparkline(close: np.ndarray) -> Chart:
+    """Draw a year of closes, without axes."""
+    figure, axes = _figure(22, 6)
+    axis = axes[0, 0]
+    axis.axis("off")
+    x, y = thinned(np.arange(len(close), dtype=float), close, 120)
+    axis.plot(x, y, color=INK, linewidth=0.7)
+    if len(y):
+        axis.plot(x[-1:], y[-1:], "o", color=RED, markersize=2)
+    if len(close) < 2:
+        return Chart(_svg(figure), "No year of prices yet.")
+    return Chart(_svg(figure), f"Last year's price moved {100 * (close[-1] / close[0] - 1):.0f} percent.")
+
+
+def overview(panels: list[dict[str, Any]]) -> Chart:
+    """Draw price, volatility and liquidation threshold of up to four markets, one scale across each row.
+
+    Parameters
+    ----------
+    panels
+        ``symbol, price (date, close_usd), forecasts (target_date, sigma_annual), thresholds (target_date, value),
+        in_force``.
+    """
+    columns = len(panels)
+    figure, axes = _figure(178, 78, 3, columns, sharey="row", sharex="col")
+    sentences = []
+    for at, panel in enumerate(panels):
+        price = panel["price"]
+        close = price["close_usd"].to_numpy(float)
+        axes[0, at].set_title(panel["symbol"])
+        axes[0, at].plot(*thinned(price["date"].to_numpy(), 100 * close / close[0]), color=INK)
+        sigma = panel["forecasts"]
+        axes[1, at].plot(*thinned(sigma["target_date"].to_numpy(), sigma["sigma_annual"].to_numpy(float) * 100), color=BLUE)
+        lines = panel["thresholds"]
+        axes[2, at].plot(*thinned(lines["target_date"].to_numpy(), lines["value"].to_numpy(float)), color=RED)
+        if panel["in_force"] is not None:
+            axes[2, at].axhline(panel["in_force"], color=INK, linestyle="--", linewidth=0.8)
+        years = (price["date"].iloc[-1] - price["date"].iloc[0]).days / 365
+        _dates(axes[2, at], years)
+        now = f"{lines['value'].iloc[-1]:.1f} percent" if len(lines) and np.isfinite(lines["value"].iloc[-1]) else "unknown"
+        sentences.append(
+            f"{panel['symbol']}: price {close[-1] / close[0] * 100:.0f} percent of three years ago, "
+            f"volatility {100 * sigma['sigma_annual'].iloc[-1]:.0f} percent a year, {panel['label']} {now}"
+        )
+    axes[0, 0].set_ylabel("Price\n(first = 100)")
+    axes[1, 0].set_ylabel("Volatility\n(% a year)")
+    axes[2, 0].set_ylabel(f"{panels[0]['axis']}\n(%)")
+    figure.align_ylabels()
+    return Chart(_svg(figure), "; ".join(sentences) + ".")
+
+
+def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.DataFrame) -> Chart:
+    """Draw the price with breach days marked, and each trigger's overshoot against its limit.
+
+    Parameters
+    ----------
+    symbol
+        Market.
+    prices
+        ``date, close_usd``.
+    marks
+        ``target_date, side`` of breaches of the estimator at one percent.
+    events
+        ``target_date, side, overshoot_sigma`` of breaches to draw below, in sigmas, with their ``limit_sigma``.
+    """
+    figure, axes = _figure(178, 66, 2, 1, sharex=True, height_ratios=[3, 2])
+    top, bottom = axes[0, 0], axes[1, 0]
+    top.plot(*thinned(prices["date"].to_numpy(), prices["close_usd"].to_numpy(float)), color=INK)
+    top.set_yscale("log")
+    top.set_title("Price (log scale) and days beyond the 99 % limit given a trigger")
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+    top.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}".replace(",", " ") if v >= 10 else f"{v:g}"))
+    top.yaxis.set_minor_formatter(NullFormatter())
+    for side, shape in (("long", "v"), ("short", "^")):
+        days = marks.loc[marks["side"] == side, "target_date"]
+        at = prices[prices["date"].isin(days)]
+        top.plot(at["date"].to_numpy(), at["close_usd"].to_numpy(float), shape, color=SIDE_COLOURS[side], markersize=4, label=f"{side} breach ({len(at)})")
+        mine = events[events["side"] == side]
+        if len(mine):
+            bottom.vlines(mine["target_date"].to_numpy(), mine["limit_sigma"].to_numpy(float), mine["overshoot_sigma"].to_numpy(float), color=SIDE_COLOURS[side], linewidth=1)
+            bottom.plot(mine["target_date"].to_numpy(), mine["overshoot_sigma"].to_numpy(float), shape, color=SIDE_COLOURS[side], markersize=3)
+    if len(marks):
+        top.legend(loc="upper left", frameon=False, fontsize=7.5)
+    bottom.set_title("Those days: from the limit to what happened, in daily sigmas")
+    bottom.set_ylim(bottom=0)
+    bottom.yaxis.set_major_locator(MaxNLocator(4))
+    _dates(bottom, (prices["date"].iloc[-1] - prices["date"].iloc[0]).days / 365)
+    counts = {side: int((marks["side"] == side).sum()) for side in ("long", "short")}
+    return Chart(
+        _svg(figure),
+        f"{symbol}: {len(prices)} closes from {prices['date'].iloc[0].date()} to {prices['date'].iloc[-1].date()}; "
+        f"{counts['long']} long and {counts['short']} short breaches of the 99 percent limit given a trigger.",
+    )
+
+
+def path(symbol: str, lines: list[dict[str, Any]]) -> Chart:
+    """Draw published parameters through time, with the value in force dashed.
+
+    Parameters
+    ----------
+    symbol
+        Market.
+    lines
+        ``title, series [(label, dates, values, colour)], in_force``: one panel each.
+    """
+    figure, axes = _figure(178, 44, 1, len(lines))
+    sentences = []
+    for axis, line in zip(axes[0], lines, strict=True):
+        for label, dates, values, colour in line["series"]:
+            x, y = thinned(dates, values)
+            axis.plot(x, y, color=colour, label=label)
+            if len(y):
+                sentences.append(f"{line['title']} {label} between {y.min():.1f} and {y.max():.1f} percent, now {y[-1]:.2f}")
+                years = (pd.Timestamp(x[-1]) - pd.Timestamp(x[0])).days / 365
+                _dates(axis, years)
+        if line["in_force"] is not None:
+            axis.axhline(line["in_force"], color=INK, linestyle="--", linewidth=0.8, label="in force")
+        axis.set_title(line["title"])
+        axis.legend(loc="best", frameon=False, fontsize=7, handlelength=1.4)
+    return Chart(_svg(figure), f"{symbol}: " + "; ".join(sentences) + ".")
+
+
+def budget(symbol: str, bars: list[tuple[str, list[tuple[str, float]]]]) -> Chart:
+    """Draw the loss budget of each product and side as a stacked bar, in percent of log price."""
+    figure, axes = _figure(178, 9 + 7.5 * len(bars))
+    axis = axes[0, 0]
+    names: list[str] = []
+    for row, (_, parts) in enumerate(bars):
+        left = 0.0
+        for at, (name, value) in enumerate(parts):
+            axis.barh(row, 100 * value, left=left, height=0.62, color=PARTS[at], label=name if name not in names else None)
+            names.append(name)
+            left += 100 * value
+        axis.text(left, row, f"  {left:.2f}", va="center", fontsize=7.5, color=INK)
+    axis.set_yticks(range(len(bars)), [name for name, _ in bars])
+    axis.invert_yaxis()
+    axis.grid(visible=False, axis="y")
+    axis.margins(x=0.08)
+    axis.set_xlabel("log loss budget, %")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False, fontsize=7.5)
+    sums = "; ".join(f"{name} {100 * sum(v for _, v in parts):.2f} percent" for name, parts in bars)
+    return Chart(_svg(figure), f"{symbol}, loss budget in all: {sums}.")
+
+
+def png(figure_panels: list[dict[str, Any]]) -> bytes:
+    """Draw the overview as a PNG for mail programs, which show no SVG."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams.update({**_style(), "font.family": "DejaVu Sans", "font.size": 7})
+    figure = Figure(figsize=(6.4, 2.0), dpi=160, layout="constrained")
+    axes = figure.subplots(1, len(figure_panels), squeeze=False, sharey=True)
+    for axis, panel in zip(axes[0], figure_panels, strict=True):
+        lines = panel["thresholds"]
+        axis.plot(*thinned(lines["target_date"].to_numpy(), lines["value"].to_numpy(float)), color=RED)
+        if panel["in_force"] is not None:
+            axis.axhline(panel["in_force"], color=INK, linestyle="--", linewidth=0.8)
+        axis.set_title(f"{panel['symbol']}: {panel['label']}, %", fontsize=7)
+        _dates(axis, 3)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()

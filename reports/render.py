@@ -1,0 +1,124 @@
+"""Rendering: the view as tagged PDF and canonical JSON, the same bytes every time.
+
+What lives here: templates, the fetcher that reaches nothing outside, options of the PDF. What does not: what is shown
+(``view``), structure fixes after writing (``tagging``).
+"""
+
+import base64
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from reports import fonts, tagging
+from reports.view import ReportView
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A report as files."""
+
+    pdf: bytes
+    html: str
+    json: bytes
+    page_count: int
+
+
+class RenderError(RuntimeError):
+    """A report could not be rendered; the message says what was refused."""
+
+
+def _source(name: str) -> str:
+    return resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _image(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def environment() -> Environment:
+    """Return the template environment: everything is escaped, nothing may be missing."""
+    made = Environment(
+        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.globals["image"] = _image
+    return made
+
+
+def html(view: ReportView) -> str:
+    """Return the report's HTML."""
+    return environment().get_template("report.html.j2").render(v=view)
+
+
+def decision_json(view: ReportView) -> bytes:
+    """Return the machine-readable decision: sorted keys, no clock, no run."""
+    return (json.dumps(view.json, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _fetcher() -> Any:
+    from weasyprint import URLFetcher
+    from weasyprint.urls import URLFetcherResponse
+
+    class Inside(URLFetcher):
+        """Serves our fonts and images carried in the page; every other address is refused."""
+
+        def fetch(self, url: str, headers: dict[str, str] | None = None) -> Any:
+            if url.startswith("data:"):
+                return super().fetch(url, headers)
+            if url.startswith("plimsoll:font/"):
+                file = fonts.folder() / fonts.FILES[url.removeprefix("plimsoll:font/")]
+                return URLFetcherResponse(url, file.read_bytes(), {"Content-Type": "font/ttf"})
+            raise RenderError(f"{url[:80]!r}: a report reads nothing from outside itself")
+
+    return Inside(allowed_protocols=["data", "plimsoll"], allow_redirects=False, fail_on_errors=True)
+
+
+def render(view: ReportView) -> Rendered:
+    """Render a view.
+
+    Returns
+    -------
+    Rendered
+        The PDF is tagged (PDF/UA-1 structure, not certified), with ``decision.json`` as its only attachment. The same
+        view gives the same bytes: identifiers and dates come from the view, fonts from a package.
+
+    Raises
+    ------
+    RenderError
+        Where a page asks for something outside, or a template for a number that is not there.
+    """
+    fonts.use_private_fontconfig()
+    from weasyprint import CSS, HTML, Attachment
+    from weasyprint.text.fonts import FontConfiguration
+
+    text, machine = html(view), decision_json(view)
+    moment = view.as_of_day.to_pydatetime()
+    style = resources.files("reports").joinpath("static", "report.css").read_text(encoding="utf-8")
+    fetcher, configuration = _fetcher(), FontConfiguration()
+    attachment = Attachment(
+        string=machine.decode(),
+        name="decision.json",
+        description="The decision for machines",
+        created=moment,
+        modified=moment,
+        relationship="Data",
+    )
+    options = {"pdf_variant": "pdf/ua-1", "pdf_tags": True}
+    identifier = hashlib.sha256(machine).digest()[:16]
+    out = io.BytesIO()
+    try:
+        page = HTML(string=text, url_fetcher=fetcher, base_url="plimsoll:page")
+        sheet = CSS(string=style, url_fetcher=fetcher, font_config=configuration)
+        document = page.render(stylesheets=[sheet], font_config=configuration, attachments=[attachment], **options)
+        document.write_pdf(out, attachments=[attachment], pdf_identifier=identifier, **options)
+    except Exception as error:
+        raise RenderError(f"report of {view.as_of}: {error}") from error
+    except BaseException as error:  # WeasyPrint's refusal to fetch is no Exception.
+        if type(error).__name__ != "FatalURLFetchingError":
+            raise
+        raise RenderError(f"report of {view.as_of}: {error}") from error
+    return Rendered(tagging.finish(out.getvalue()), text, machine, len(document.pages))

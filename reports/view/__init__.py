@@ -1,0 +1,10 @@
+"""The view: every number of a report once, formatted once, for PDF, JSON and mail alike.
+
+What lives here: ``inputs`` says what a report is made from, ``pages`` its market pages, ``decision`` its first page, and
+``build`` puts them together. What does not: looks (``templates``), drawing (``charts``), numbers (the stages before).
+"""
+
+from reports.view.build import ReportView, build
+from reports.view.inputs import MarketInput, ReportInputs
+
+__all__ = ["MarketInput", "ReportInputs", "ReportView", "build"]

@@ -1,0 +1,391 @@
+"""Putting the view together: first page, market pages, end matter, and the machine-readable decision.
+
+What lives here: order and selection. What does not: single pages (``decision``, ``pages``).
+"""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from reports import charts, words
+from reports.charts import Chart
+from reports.view import decision, pages
+from reports.view.decision import DecisionRow
+from reports.view.inputs import ReportInputs, of_symbol
+from reports.view.pages import MarketPage
+
+SCHEMA = "plimsoll.decision/1"
+MANY = 8
+LOG_ROWS = 55
+QUARANTINE_ROWS = 20
+SPARK_BARS = 252
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """A report ready to be laid out."""
+
+    title: str
+    as_of: str
+    as_of_day: pd.Timestamp
+    status: str
+    badge: str
+    decision_id: str
+    profile_title: str
+    profile_about: str
+    is_demo: bool
+    headline: str
+    answer: list[str]
+    checks_line: str
+    decisions: list[DecisionRow]
+    decisions_shown: list[DecisionRow]
+    decisions_rest: str
+    sparks: dict[str, Chart]
+    overview: Chart | None
+    overview_panels: list[dict[str, Any]]
+    actions: list[tuple[str, str, str]]
+    triggers: list[str]
+    since_last: list[str]
+    has_contents: bool
+    markets: list[MarketPage]
+    quiet: list[dict[str, str]]
+    breach_log: list[dict[str, str]]
+    breach_rest: str
+    quarantine: list[dict[str, str]]
+    quarantine_line: str
+    fits: list[dict[str, str]]
+    checks: list[dict[str, str]]
+    method: list[tuple[str, str]]
+    limits: list[str]
+    provenance: list[tuple[str, str]]
+    subject: str
+    json: dict[str, Any]
+
+
+def build(inputs: ReportInputs) -> ReportView:
+    """Build the view of one report; nothing is drawn or formatted anywhere else."""
+    is_withheld = inputs.status == "withheld"
+    rows = decision.rows(inputs)
+    shown = [r for r in rows if r.status != "unchanged"][: decision.PAGE_ROWS]
+    shown = shown or rows[: decision.PAGE_ROWS]
+    rest = [r for r in rows if r not in shown]
+    quiet_symbols = _quiet(inputs, rows)
+    told = [m for m in inputs.markets if m.symbol not in quiet_symbols]
+    order = {s: at for at, s in enumerate(dict.fromkeys(r.symbol for r in rows))}
+    told = sorted(told, key=lambda m: order.get(words.plain(m.symbol), len(order)))
+    title = decision.headline(rows, is_withheld=is_withheld)
+    passed = int(inputs.checks["is_passed"].sum()) if len(inputs.checks) else 0
+    panels = pages.panels(inputs, rows)
+    return ReportView(
+        title=f"Liquidation threshold review · {words.plain(inputs.profile_title)}",
+        as_of=inputs.as_of.isoformat(),
+        as_of_day=pd.Timestamp(inputs.as_of),
+        status=inputs.status,
+        badge="WITHHELD" if is_withheld else "PROPOSED, NOT IN FORCE",
+        decision_id=inputs.decision_id,
+        profile_title=words.plain(inputs.profile_title),
+        profile_about=words.plain(inputs.profile_about),
+        is_demo=inputs.is_demo,
+        headline=title,
+        answer=decision.answer(inputs, rows),
+        checks_line=f"{passed} of {len(inputs.checks)} checks passed",
+        decisions=rows,
+        decisions_shown=shown,
+        decisions_rest=_rest(rest),
+        sparks={words.plain(m.symbol): _spark(inputs, m.symbol) for m in inputs.markets},
+        overview=charts.overview(panels) if panels else None,
+        overview_panels=panels,
+        actions=decision.actions(inputs, rows),
+        triggers=decision.triggers(inputs),
+        since_last=_since_last(inputs),
+        has_contents=len(inputs.markets) >= MANY,
+        markets=[pages.page(inputs, market, rows) for market in told],
+        quiet=[_quiet_row(inputs, r) for r in rows if r.symbol in {words.plain(s) for s in quiet_symbols}],
+        breach_log=_breach_log(inputs),
+        breach_rest=_breach_rest(inputs),
+        quarantine=_quarantine(inputs),
+        quarantine_line=_quarantine_line(inputs),
+        fits=_fits(inputs),
+        checks=[
+            {
+                "name": words.plain(r.name_).replace("_", " "),
+                "result": "✓ passed" if r.is_passed else ("✗ failed" if r.is_blocking else "▲ warning"),
+                "detail": words.plain(r.detail) or words.MISSING,
+            }
+            for r in inputs.checks.rename(columns={"name": "name_"}).itertuples()
+        ],
+        method=_method(inputs),
+        limits=_limits(inputs),
+        provenance=_provenance(inputs),
+        subject=_subject(inputs, rows),
+        json=_json(inputs, rows, title),
+    )
+
+
+def _quiet(inputs: ReportInputs, rows: list[DecisionRow]) -> set[str]:
+    """Markets that need no page of their own: many markets, and nothing asked of this one."""
+    if len(inputs.markets) <= MANY:
+        return set()
+    busy = {r.symbol for r in rows if r.status in ("tighten", "loosen", "hold", "withheld")}
+    return {m.symbol for m in inputs.markets if words.plain(m.symbol) not in busy}
+
+
+def _quiet_row(inputs: ReportInputs, row: DecisionRow) -> dict[str, str]:
+    return {
+        "symbol": row.symbol,
+        "what": f"{row.product} {row.side}",
+        "parameter": row.parameter,
+        "in_force": row.in_force,
+        "target": row.target,
+        "status": row.status,
+        "coverage": row.coverage,
+    }
+
+
+def _rest(rest: list[DecisionRow]) -> str:
+    if not rest:
+        return ""
+    counts = {s: sum(r.status == s for r in rest) for s in decision.URGENCY}
+    parts = [f"{n} {status}" for status, n in counts.items() if n]
+    return f"{len(rest)} more on the market pages: {words.listing(parts)}."
+
+
+def _spark(inputs: ReportInputs, symbol: str) -> Chart:
+    return charts.sparkline(of_symbol(inputs.prices, symbol)["close_usd"].to_numpy(float)[-SPARK_BARS:])
+
+
+def _since_last(inputs: ReportInputs) -> list[str]:
+    if inputs.previous.empty:
+        return ["This is the first report of this profile."]
+    keys = ["symbol", "product", "side", "parameter"]
+    both = inputs.recommendations.merge(inputs.previous, on=keys, how="left", suffixes=("", "_before"))
+    moved = both[(both["target"].fillna(-1) != both["target_before"].fillna(-1)) & both["parameter"].isin(["lt", "mm"])]
+    day = words.day(inputs.previous["as_of"].iloc[0])
+    if moved.empty:
+        return [f"No target moved since {day}."]
+    first = moved.iloc[0]
+    return [
+        f"{len(moved)} target(s) moved since {day}; first {words.plain(first['symbol'])} {first['product']} {first['side']} "
+        f"{words.bps(first['target_before'])} to {words.bps(first['target'])}."
+    ]
+
+
+def _log_rows(inputs: ReportInputs) -> pd.DataFrame:
+    rows = inputs.breaches
+    kept = rows[
+        rows["series"].isin(["overshoot_24h", "overshoot_24h_deep"])
+        & rows["model"].isin(["estimator", "published"])
+        & (rows["tail_probability_bps"] == 100)
+    ]
+    return kept.sort_values(["target_date", "symbol", "side", "model"], ascending=[False, True, True, True], kind="stable")
+
+
+def _breach_log(inputs: ReportInputs) -> list[dict[str, str]]:
+    return [
+        {
+            "date": words.day(r.target_date),
+            "symbol": words.plain(r.symbol),
+            "side": str(r.side),
+            "what": ("estimator" if r.model == "estimator" else "published") + (", deep trigger" if r.series.endswith("deep") else ""),
+            "limit": words.percent(r.limit_log),
+            "realised": words.percent(r.realised_log),
+            "beyond": words.percent(r.realised_log - r.limit_log),
+        }
+        for r in _log_rows(inputs).head(LOG_ROWS).itertuples()
+    ]
+
+
+def _breach_rest(inputs: ReportInputs) -> str:
+    rows = _log_rows(inputs)
+    if rows.empty:
+        return "No trigger day went beyond its 99 % limit, or none has been judged."
+    dates = rows["target_date"].nunique()
+    more = len(rows) - LOG_ROWS
+    tail = f" The newest {LOG_ROWS} are shown; all are in the store (table breach)." if more > 0 else ""
+    return f"{len(rows)} breaches of 99 % limits on {dates} distinct dates: breaches cluster, so count dates as well as rows.{tail}"
+
+
+def _quarantine(inputs: ReportInputs) -> list[dict[str, str]]:
+    return [
+        {
+            "date": words.day(r.date),
+            "symbol": words.plain(r.symbol),
+            "reason": words.plain(r.reason).replace("_", " "),
+            "detail": words.plain(r.detail),
+        }
+        for r in inputs.quarantine.head(QUARANTINE_ROWS).itertuples()
+    ]
+
+
+def _quarantine_line(inputs: ReportInputs) -> str:
+    counts = inputs.quarantine["reason"].value_counts().sort_index()
+    bars = len(inputs.prices)
+    if counts.empty:
+        return f"{words.count(bars)} bars accepted, none set aside."
+    named = words.listing([f"{n} {words.plain(reason).replace('_', ' ')}" for reason, n in counts.items()])
+    return f"{words.count(bars)} bars accepted; set aside: {named}."
+
+
+def _fits(inputs: ReportInputs) -> list[dict[str, str]]:
+    out = []
+    share = _rung_shares(inputs)
+    for r in inputs.fits.itertuples():
+        own = inputs.diagnostics[inputs.diagnostics["symbol"] == r.symbol]
+        errors = dict(zip(own["parameter"], own["std_error"], strict=True))
+        gap = own["second_start_gap"].iloc[0] if len(own) else None
+
+        def shown(name: str, value: float, digits: int, errors: dict[str, float] = errors) -> str:
+            if words.is_missing(value):
+                return words.MISSING
+            error = errors.get(name)
+            return words.number(value, digits) + (f" ({words.number(error, digits)})" if not words.is_missing(error) else "")
+
+        out.append(
+            {
+                "symbol": words.plain(r.symbol),
+                "rung": str(r.rung),
+                "fit_end": words.day(r.fit_end),
+                "mu": shown("mu", r.mu_percent, 4),
+                "omega": shown("omega", r.omega_percent2, 4),
+                "alpha": shown("alpha", r.alpha, 4),
+                "beta": shown("beta", r.beta, 4),
+                "nu": shown("nu", r.nu, 2),
+                "persistence": words.number(r.persistence, 4) + (" IGARCH" if r.is_igarch else ""),
+                "loglikelihood": words.number(r.loglikelihood, 1),
+                "second": "agrees" if not words.is_missing(gap) and abs(gap) <= 1e-3 else (words.MISSING if words.is_missing(gap) else f"{gap:+.4f}"),
+                "ljung_box": words.probability(r.ljung_box_p),
+                "share": share.get(r.symbol, words.MISSING),
+            }
+        )
+    return out
+
+
+def _rung_shares(inputs: ReportInputs) -> dict[str, str]:
+    own = inputs.forecasts[inputs.forecasts["rung"] != "ewma_short"]
+    return {str(s): words.percent(float((rows["rung"] == "garch_t").mean()), 1) for s, rows in own.groupby("symbol")}
+
+
+def _method(inputs: ReportInputs) -> list[tuple[str, str]]:
+    return [
+        ("Loss budget", "Λ = X + λδ + λs + λf + λm, in logs: the move after a trigger, oracle error, market impact, fees, model risk. Lending threshold at a fixed bonus b: (1 − δ) exp(−X) / (1 + b); maintenance margin: 1 − exp(−Λ) for longs, exp(Λ) − 1 for shorts."),
+        ("Move after a trigger", "X = k σ (τ / 24 h)^η. k is the quantile of the same-day overshoot beyond a trigger c sigmas from the last close, from earlier trigger days only: the market's own quantile shrunk toward the pool of all markets. σ is the larger of the forecast and the ten-year level."),
+        ("Volatility", "GARCH(1,1) with Student-t innovations on percent returns, rolling window, refitted weekly and filtered daily, each forecast from data up to the day before. A gate refuses fits that only look converged; the rung in use is printed."),
+        ("Expected shortfall", "A generalised Pareto tail of the pooled overshoot gives expected bad debt per unit of debt given a trigger; the move is raised until that meets its budget."),
+        ("Rounding", "Bonus up, then threshold down, then LTV down; margins up, leverage down; the rounded set is tested against every constraint again."),
+        ("Backtest", "Given a trigger, did the day's overshoot exceed the limit? Estimator (k on the forecast), budget (k on the budget's volatility) and published (what the rounded parameters absorb, carried to 24 hours) are three facts and never mixed. Intervals resample blocks of dates."),
+    ]
+
+
+def _limits(inputs: ReportInputs) -> list[str]:
+    out = [
+        "Daily bars: horizons below 24 hours are scaled by (τ / 24 h)^η. Horizon scaling untested.",
+        "The order of high and low within a day is unknown: longs are judged by lows, shorts by highs.",
+        "Venue step limits, positions made liquidatable, and user harm are not modelled: not available in this report.",
+        "Price history says nothing about code, bridges, governance or oracle design; class caps stand for that.",
+    ]
+    closes = [words.plain(m.symbol) for m in inputs.markets if m.is_close_only]
+    if closes:
+        out.append(f"{words.listing(closes)}: closes only. Lows and highs are not available, overshoots come from the other markets, and nothing is loosened.")
+    out.append("One price source: no second venue confirms a low or a high." + (" A live profile would therefore never loosen; this demonstration may." if inputs.is_demo else " Thresholds may tighten, never loosen."))
+    rejected = inputs.coverage
+    if len(rejected):
+        bad = rejected[(rejected["scope"] == "POOLED") & (rejected["model"] == "estimator") & (rejected["verdict"] == "rejected: too many")]
+        for r in bad.itertuples():
+            out.append(
+                f"The estimator failed too often on {r.side}s at {r.tail_probability_bps / 100:g} % "
+                f"({'deep trigger' if str(r.series).endswith('deep') else 'near trigger'}): {words.percent(r.exception_rate)}. These markets changed over the sample, and a panel of few markets cannot repair that by pooling."
+            )
+    return out
+
+
+def _provenance(inputs: ReportInputs) -> list[tuple[str, str]]:
+    vintages = inputs.forecasts["vintage"].value_counts() if len(inputs.forecasts) else {}
+    return [
+        ("Decision id", inputs.decision_id),
+        ("Method", inputs.methodology),
+        ("Configuration", inputs.config_hash),
+        ("Source", f"{inputs.data_source}: {words.plain(inputs.profile_about)}"),
+        ("Forecast rows", f"{words.count(int(vintages.get('live', 0)))} live, {words.count(int(vintages.get('reconstructed', 0)))} reconstructed"),
+        ("Software", ", ".join(f"{name} {version(name)}" for name in ("arch", "duckdb", "numpy", "pandas", "scipy", "weasyprint"))),
+        ("Rerun", f"plimsoll report --as-of {inputs.as_of.isoformat()} (byte-identical while data, configuration and code stay)"),
+    ]
+
+
+def _subject(inputs: ReportInputs, rows: list[DecisionRow]) -> str:
+    day = inputs.as_of.isoformat()
+    if inputs.status == "withheld":
+        return f"[plimsoll] WITHHELD · {words.plain(inputs.withheld_reason)[:80]} · {day}"
+    asked = [r for r in rows if r.status in ("tighten", "loosen")]
+    if not asked:
+        return f"[plimsoll] no change · {day}"
+    moves = [f"{r.symbol} {r.parameter} {r.in_force.removesuffix(' %')}→{r.proposed.removesuffix(' %')}" for r in asked if r.change not in ("0", words.MISSING)]
+    more = f", {len(moves) - 3} more" if len(moves) > 3 else ""
+    named = f" · {', '.join(moves[:3])}{more}" if moves else ""
+    return f"[plimsoll] DECISION {len(asked)} change{'s' if len(asked) > 1 else ''}{named} · {day}"
+
+
+def _json(inputs: ReportInputs, rows: list[DecisionRow], title: str) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "as_of": inputs.as_of.isoformat(),
+        "profile": inputs.profile_title,
+        "status": inputs.status,
+        "withheld_reason": inputs.withheld_reason,
+        "headline": title,
+        "decision_id": inputs.decision_id,
+        "methodology": inputs.methodology,
+        "config_hash": inputs.config_hash,
+        "recommendations": [_record(r) for r in inputs.recommendations.itertuples()],
+        "backtest": [_coverage_record(r) for r in inputs.coverage.itertuples()],
+        "checks": [
+            {"name": str(r[1]), "is_blocking": bool(r[2]), "is_passed": bool(r[3]), "detail": str(r[4])}
+            for r in inputs.checks[["name", "is_blocking", "is_passed", "detail"]].itertuples()
+        ],
+    }
+
+
+def _record(r: Any) -> dict[str, Any]:
+    return {
+        "symbol": r.symbol,
+        "product": r.product,
+        "side": r.side,
+        "parameter": r.parameter,
+        "unit": "times" if r.parameter == "max_leverage" else "bps",
+        "in_force": _integer(r.in_force),
+        "target": _integer(r.target),
+        "proposed": _integer(r.proposed),
+        "status": r.status,
+        "reason": r.reason,
+        "implied_probability": _rounded(r.implied_probability),
+        "implied_note": r.implied_note,
+    }
+
+
+def _coverage_record(r: Any) -> dict[str, Any]:
+    return {
+        "scope": r.scope,
+        "side": r.side,
+        "series": r.series,
+        "model": r.model,
+        "tail_probability_bps": int(r.tail_probability_bps),
+        "observations": int(r.observations),
+        "exceptions": int(r.exceptions),
+        "coverage": _rounded(None if words.is_missing(r.exception_rate) else 1 - r.exception_rate),
+        "largest_exception": _rounded(r.largest_exception_log),
+        "average_exception": _rounded(r.average_exception_log),
+        "kupiec_p": _rounded(r.kupiec_p),
+        "independence_p": _rounded(r.independence_p),
+        "power_double": _rounded(r.power_double),
+        "zone": r.zone,
+        "verdict": r.verdict,
+    }
+
+
+def _integer(value: Any) -> int | None:
+    return None if words.is_missing(value) else int(value)
+
+
+def _rounded(value: Any) -> float | None:
+    return None if words.is_missing(value) else round(float(value), 6)

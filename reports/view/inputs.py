@@ -1,0 +1,82 @@
+"""What a report is made from: frames with the columns of the store, and who is who.
+
+What lives here: frozen dataclasses and small selections on them. What does not: formatting.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class MarketInput:
+    """A configured market."""
+
+    symbol: str
+    name: str
+    market_class: str
+    calendar: str
+    note: str
+    is_close_only: bool
+    products: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that one report shows.
+
+    Attributes
+    ----------
+    profile_title, profile_about, is_demo, data_source
+        Whose report, of what.
+    as_of, methodology, config_hash, decision_id
+        What identifies it.
+    markets
+        Configured markets, in configuration order.
+    prices, forecasts, thresholds
+        Whole histories up to ``as_of``.
+    fits, diagnostics
+        Newest fit of each market, and its standard errors.
+    quantiles
+        Overshoot quantiles of the newest target, all depths.
+    coverage, breaches
+        Backtest table of the day, and breach facts that are breaches.
+    recommendations, sensitivities, in_force, previous
+        What is proposed, what other settings would give, what is in force, and what the last report proposed.
+    quarantine, checks
+        Rows set aside, and the gates with their results.
+    status, withheld_reason
+        ``proposed`` or ``withheld``, and why.
+    """
+
+    profile_title: str
+    profile_about: str
+    is_demo: bool
+    as_of: date
+    methodology: str
+    config_hash: str
+    decision_id: str
+    data_source: str
+    markets: tuple[MarketInput, ...]
+    prices: pd.DataFrame
+    forecasts: pd.DataFrame
+    fits: pd.DataFrame
+    diagnostics: pd.DataFrame
+    thresholds: pd.DataFrame
+    quantiles: pd.DataFrame
+    coverage: pd.DataFrame
+    breaches: pd.DataFrame
+    recommendations: pd.DataFrame
+    sensitivities: pd.DataFrame
+    quarantine: pd.DataFrame
+    checks: pd.DataFrame
+    in_force: pd.DataFrame
+    previous: pd.DataFrame
+    status: str
+    withheld_reason: str
+
+
+def of_symbol(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
+    """Rows of one market, indexed anew."""
+    return frame[frame["symbol"] == symbol].reset_index(drop=True)
