@@ -23,7 +23,16 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "threshold": ("budget_parts", "threshold_invalid_set"),
 }
 WARNING: dict[str, tuple[str, ...]] = {"volatility_forecast": ("rung_share",)}
-GRAIN_TABLES = ("candle", "price", "volatility_forecast", "overshoot_quantile", "threshold", "breach", "coverage", "recommendation")
+GRAIN_TABLES = (
+    "candle",
+    "price",
+    "volatility_forecast",
+    "overshoot_quantile",
+    "threshold",
+    "breach",
+    "coverage",
+    "recommendation",
+)
 SAMPLE = 5
 
 
@@ -65,7 +74,9 @@ def objection(results: pd.DataFrame) -> str | None:
     failed = results[results["is_blocking"] & ~results["is_passed"]]
     if failed.empty:
         return None
-    return "; ".join(f"check {row.name_} failed: {row.detail}" for row in failed.rename(columns={"name": "name_"}).itertuples())
+    return "; ".join(
+        f"check {row.name_} failed: {row.detail}" for row in failed.rename(columns={"name": "name_"}).itertuples()
+    )
 
 
 def _first(bad: pd.DataFrame) -> str:
@@ -74,8 +85,12 @@ def _first(bad: pd.DataFrame) -> str:
 
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
     """Return the asset checks of the derived tables."""
-    made = [_check(settings, partitions, table, name, is_blocking=True) for table, ns in BLOCKING.items() for name in ns]
-    made += [_check(settings, partitions, table, name, is_blocking=False) for table, ns in WARNING.items() for name in ns]
+    made = [
+        _check(settings, partitions, table, name, is_blocking=True) for table, ns in BLOCKING.items() for name in ns
+    ]
+    made += [
+        _check(settings, partitions, table, name, is_blocking=False) for table, ns in WARNING.items() for name in ns
+    ]
     return made + [_grain_check(partitions, table) for table in GRAIN_TABLES]
 
 

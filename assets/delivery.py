@@ -55,9 +55,7 @@ def deliver(session: Session, settings: Settings, run: _run.Run) -> int:
         )
         rows = []
         for recipient in missing:
-            mail = message.build(
-                built, rendered, sender=settings.mail.sender, recipient=recipient, audience=AUDIENCE
-            )
+            mail = message.build(built, rendered, sender=settings.mail.sender, recipient=recipient, audience=AUDIENCE)
             name = f"{day.isoformat()}-{AUDIENCE}-{files.sha256(recipient.encode())[:12]}-r{newest['revision']}.eml"
             path = f"outbox/{name}"
             files.write_atomic(folder / path, mail)

@@ -79,13 +79,9 @@ def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int
     now = pd.Timestamp(clock.now())
     final_at = pd.Timestamp(run.end) + _grace(settings)
     if now < final_at:
-        raise market_feed.FeedError(
-            f"bars of {run.end} are final from {final_at:%Y-%m-%d %H:%M} UTC; run again then"
-        )
+        raise market_feed.FeedError(f"bars of {run.end} are final from {final_at:%Y-%m-%d %H:%M} UTC; run again then")
     inputs = {files.sha256(raw.content): raw for raw in market_feed.read(settings)}
-    rows = pd.concat(
-        [raw.frame.assign(source_sha256=digest) for digest, raw in inputs.items()], ignore_index=True
-    )
+    rows = pd.concat([raw.frame.assign(source_sha256=digest) for digest, raw in inputs.items()], ignore_index=True)
     accepted, quarantined = screened(settings, rows, run.end, now)
     known_symbols = set(session.query("candle_symbols", source=settings.source.name)["symbol"])
     bars = _candle_rows(settings, accepted, known_symbols, now)
@@ -104,9 +100,7 @@ def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int
             "raw_files": session.insert("raw_file", raw_files) if len(raw_files) else 0,
         }
         _run.commit(session, run, "candle", sum(counts.values()), bars.drop(columns="known_at"), aside)
-    by_reason = {
-        f"quarantined_{reason}": int(n) for reason, n in aside["reason"].value_counts().sort_index().items()
-    }
+    by_reason = {f"quarantined_{reason}": int(n) for reason, n in aside["reason"].value_counts().sort_index().items()}
     return counts | by_reason
 
 

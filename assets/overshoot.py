@@ -29,7 +29,13 @@ def panel_hashes(prices: pd.DataFrame, forecasts: pd.DataFrame) -> pd.Series:
         how="left",
     ).sort_values(["date", "symbol"], kind="stable")
     text = (
-        bars["symbol"] + "|" + bars["price_hash"] + "|" + bars["sigma_daily"].map(repr) + "|" + bars["sigma_eff_daily"].map(repr)
+        bars["symbol"]
+        + "|"
+        + bars["price_hash"]
+        + "|"
+        + bars["sigma_daily"].map(repr)
+        + "|"
+        + bars["sigma_eff_daily"].map(repr)
     )
     chain, out = "", {}
     for day, rows in text.groupby(bars["date"], sort=True):
@@ -119,8 +125,6 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
                 rows = _run.with_vintage(run.stamped(rows), run, prices) if len(rows) else rows
                 written = session.append("overshoot_quantile", rows, key=QUANTILE_KEY) if len(rows) else 0
                 _run.commit(session, run, "overshoot_quantile", written + new_events, rows)
-        return dg.MaterializeResult(
-            metadata={**table_metadata("overshoot_quantile", written), "events": new_events}
-        )
+        return dg.MaterializeResult(metadata={**table_metadata("overshoot_quantile", written), "events": new_events})
 
     return [overshoot_quantile]

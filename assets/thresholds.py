@@ -47,7 +47,15 @@ def product_specs(settings: Settings, market: Market) -> list[ProductSpec]:
     specs = []
     if market.perpetual is not None:
         hours = 24.0 * settings.overshoot.buffer_days_perpetual
-        specs.append(_spec("perpetual", market.perpetual, cap, market.perpetual.funding_p95_per_8h * hours / FUNDING_PERIOD_HOURS, 0))
+        specs.append(
+            _spec(
+                "perpetual",
+                market.perpetual,
+                cap,
+                market.perpetual.funding_p95_per_8h * hours / FUNDING_PERIOD_HOURS,
+                0,
+            )
+        )
     if market.lending is not None:
         bonus = market.lending.in_force.bonus_bps if market.lending.in_force else 0
         specs.append(_spec("lending", market.lending, cap, 0.0, bonus))

@@ -86,7 +86,9 @@ def _walk(
         sigma_history=history if len(history) else None,
     )
     hashes = prices.set_index("date")["price_hash"]
-    made = pd.DataFrame([{name: getattr(fit, name) for name in VolatilityFit.__dataclass_fields__} for fit in walked.fits])
+    made = pd.DataFrame(
+        [{name: getattr(fit, name) for name in VolatilityFit.__dataclass_fields__} for fit in walked.fits]
+    )
     if len(made):
         made["fit_end"] = pd.to_datetime(made["fit_end"])
         made["window_start"] = pd.to_datetime(made["window_start"])
@@ -98,7 +100,9 @@ def _walk(
 
 
 def _peers(forecasts: dict[str, pd.DataFrame], symbol: str) -> pd.Series | None:
-    others = [f.loc[f["rung"] != "ewma_short"].set_index("as_of")["sigma_daily"] for s, f in forecasts.items() if s != symbol]
+    others = [
+        f.loc[f["rung"] != "ewma_short"].set_index("as_of")["sigma_daily"] for s, f in forecasts.items() if s != symbol
+    ]
     others = [series for series in others if len(series)]
     return pd.concat(others, axis=1).median(axis=1).sort_index() if others else None
 
@@ -130,7 +134,11 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
             written = session.append("volatility_forecast", rows, key=FORECAST_KEY) if len(rows) else 0
             _run.commit(session, run, "volatility_forecast", written + written_fits, new_fits, new_rows)
         return dg.MaterializeResult(
-            metadata={**table_metadata("volatility_forecast", written), "fits": written_fits, "markets": len(settings.markets)}
+            metadata={
+                **table_metadata("volatility_forecast", written),
+                "fits": written_fits,
+                "markets": len(settings.markets),
+            }
         )
 
     return [volatility_forecast]

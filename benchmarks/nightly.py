@@ -44,9 +44,7 @@ def machine() -> Machine:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = names[0] if names else cpu
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -92,9 +90,7 @@ def night(home: Path) -> Night:
         end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise RuntimeError(f"plimsoll report ended with {code}:\n{end}")
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    return Night(
-        round(seconds, 2), round(usage.ru_utime + usage.ru_stime, 2), round(usage.ru_maxrss / unit), code
-    )
+    return Night(round(seconds, 2), round(usage.ru_utime + usage.ru_stime, 2), round(usage.ru_maxrss / unit), code)
 
 
 def run(*, json: bool) -> int:

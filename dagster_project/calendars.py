@@ -4,6 +4,7 @@ What lives here: sessions between two days, the next session, sessions a year, b
 does not: time zones (days are UTC days), bars.
 """
 
+import warnings
 from datetime import date
 from functools import cache
 from typing import Any
@@ -26,10 +27,11 @@ def _exchange(code: str) -> Any:
     import exchange_calendars
 
     if code not in exchange_calendars.get_calendar_names():
-        raise CalendarError(
-            f"calendar {code!r}: not 'daily', 'us_settlement' or an exchange code such as XNYS"
-        )
-    return exchange_calendars.get_calendar(code, start=EARLIEST)
+        raise CalendarError(f"calendar {code!r}: not 'daily', 'us_settlement' or an exchange code such as XNYS")
+    with warnings.catch_warnings():
+        # exchange_calendars itself reads Series.values of zoned times; its sessions have no zone.
+        warnings.filterwarnings("ignore", "Series.values returning an ndarray that drops", pd.errors.Pandas4Warning)
+        return exchange_calendars.get_calendar(code, start=EARLIEST)
 
 
 def check(calendar: str) -> None:
@@ -38,9 +40,7 @@ def check(calendar: str) -> None:
         _exchange(calendar)
 
 
-def sessions(
-    calendar: str, first: date, last: date, *, no_quote: frozenset[date] = frozenset()
-) -> pd.DatetimeIndex:
+def sessions(calendar: str, first: date, last: date, *, no_quote: frozenset[date] = frozenset()) -> pd.DatetimeIndex:
     """List the sessions from ``first`` to ``last``, both included.
 
     Parameters

@@ -121,7 +121,9 @@ def report(config: Config = EMBEDDED, as_of: AsOf = None, candles: Candles = Non
 
     outcome = run_nightly(settings, day)
     if outcome.failed_checks:
-        _complain(f"publication withheld by check: {', '.join(outcome.failed_checks)} (details: make ui, Checks)", WITHHELD)
+        _complain(
+            f"publication withheld by check: {', '.join(outcome.failed_checks)} (details: make ui, Checks)", WITHHELD
+        )
     if not outcome.is_success:
         _complain(outcome.error or "a stage failed; see the run in the UI (make ui)", FAILED)
     from dagster_project import outcome as outcome_module
@@ -136,7 +138,9 @@ def backtest(
     config: Config = EMBEDDED,
     as_of: AsOf = None,
     candles: Candles = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the whole table here; - for standard output.")] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write the whole table here; - for standard output.")
+    ] = None,
 ) -> None:
     """Print coverage and breaches: how often such thresholds would have failed."""
     settings = _settings(config, candles)

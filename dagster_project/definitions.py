@@ -12,8 +12,19 @@ from typing import Any
 
 import dagster as dg
 
-from assets import breaches, checks, delivery, market_data, overshoot, recommendations, risk_report, thresholds, volatility
-from dagster_project import partitions, settings as settings_module
+from assets import (
+    breaches,
+    checks,
+    delivery,
+    market_data,
+    overshoot,
+    recommendations,
+    risk_report,
+    thresholds,
+    volatility,
+)
+from dagster_project import partitions
+from dagster_project import settings as settings_module
 from dagster_project.jobs import nightly_job
 from dagster_project.schedules import nightly_schedule
 from dagster_project.settings import Settings

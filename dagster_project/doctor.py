@@ -51,12 +51,16 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _libraries(_: Settings) -> Finding:
     missing = [name for name in LIBRARIES if ctypes.util.find_library(name) is None]
-    return Finding("system libraries", not missing, f"missing {', '.join(missing)}; run: {REMEDY}" if missing else "found")
+    return Finding(
+        "system libraries", not missing, f"missing {', '.join(missing)}; run: {REMEDY}" if missing else "found"
+    )
 
 
 def _fonts(_: Settings) -> Finding:
     found = importlib.util.find_spec("fontpkg_source_sans_3") or importlib.util.find_spec("fontpkg")
-    return Finding("fonts", found is not None, "found" if found else "font package missing; run: make report (it installs)")
+    return Finding(
+        "fonts", found is not None, "found" if found else "font package missing; run: make report (it installs)"
+    )
 
 
 def _folder(settings: Settings) -> Finding:
@@ -92,4 +96,8 @@ def _outbox(settings: Settings) -> Finding:
     with warehouse_of(settings).session() as session:
         rows = session.query("outbox")
     stuck = rows[rows["state"].isin(UNSETTLED)]
-    return Finding("outbox", stuck.empty, f"{len(stuck)} of {len(rows)} mail(s) unsettled" if len(stuck) else f"{len(rows)} mail(s), none unsettled")
+    return Finding(
+        "outbox",
+        stuck.empty,
+        f"{len(stuck)} of {len(rows)} mail(s) unsettled" if len(stuck) else f"{len(rows)} mail(s), none unsettled",
+    )

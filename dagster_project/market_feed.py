@@ -65,10 +65,7 @@ def read(settings: Settings) -> list[RawInput]:
         Where the source or a market in it is missing or cannot be read.
     """
     if settings.source.kind == "bundled":
-        return [
-            _bundled(symbol, market.source_symbol or symbol.lower())
-            for symbol, market in settings.markets.items()
-        ]
+        return [_bundled(symbol, market.source_symbol or symbol.lower()) for symbol, market in settings.markets.items()]
     if settings.source.path is None:
         raise FeedError("source.path is not set: name a candle file or folder there, or pass --candles PATH")
     return _candle_files(settings, settings.source.path)
@@ -81,9 +78,7 @@ def _bundled(symbol: str, name: str) -> RawInput:
 
     known = {"sp500": arch.data.sp500, "nasdaq": arch.data.nasdaq, "wti": arch.data.wti}
     if name not in known:
-        raise FeedError(
-            f"markets.{symbol}.source_symbol {name!r}: bundled data sets are {', '.join(sorted(known))}"
-        )
+        raise FeedError(f"markets.{symbol}.source_symbol {name!r}: bundled data sets are {', '.join(sorted(known))}")
     data = known[name].load()
     frame = pd.DataFrame({"date": pd.DatetimeIndex(data.index)})
     if name == "wti":
@@ -170,9 +165,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))
         if not found:
-            raise FeedError(
-                f"{path}: no candle file in this folder; put .csv, .csv.gz or .parquet files there"
-            )
+            raise FeedError(f"{path}: no candle file in this folder; put .csv, .csv.gz or .parquet files there")
     elif path.is_file():
         found = [path]
         if not path.name.endswith(SUFFIXES):
@@ -222,9 +215,7 @@ def _parse(file: Path, content: bytes) -> pd.DataFrame:
         out[name] = text
     for name in NUMBERS:
         out[name] = _numbers(frame[name], notes)
-    out["volume_unit"] = (
-        frame["volume_unit"].astype("object").where(frame["volume_unit"].notna(), "").map(str)
-    )
+    out["volume_unit"] = frame["volume_unit"].astype("object").where(frame["volume_unit"].notna(), "").map(str)
     out["note"] = ""
     for note in notes:
         out.loc[note.index, "note"] = [
@@ -288,9 +279,7 @@ def _csv(file: Path, content: bytes) -> pd.DataFrame:
     if "\0" in text:
         raise FeedError(f"{file}: holds NUL characters; this is no text file")
     for number, line in _marked(text):
-        raise FeedError(
-            f"{file}: line {number} is a merge-conflict marker ({line[:20]!r}); resolve the conflict first"
-        )
+        raise FeedError(f"{file}: line {number} is a merge-conflict marker ({line[:20]!r}); resolve the conflict first")
     if not text.strip():
         raise FeedError(f"{file}: empty; a tidy candle file has {', '.join(COLUMNS)}")
     try:

@@ -166,7 +166,19 @@ def render_coverage(table: pd.DataFrame) -> str:
 
 def _coverage_text(rows: pd.DataFrame) -> str:
     table = Table(box=None, pad_edge=False, show_edge=False)
-    heads = ("model", "side", "nominal", "observations", "dates", "exceptions", "rate", "90 % interval", "mean k", "power", "verdict")
+    heads = (
+        "model",
+        "side",
+        "nominal",
+        "observations",
+        "dates",
+        "exceptions",
+        "rate",
+        "90 % interval",
+        "mean k",
+        "power",
+        "verdict",
+    )
     for name in heads:
         table.add_column(name, justify="left" if name in ("model", "side", "verdict") else "right", no_wrap=True)
     order = {"estimator": 0, "budget": 1, "published": 2}

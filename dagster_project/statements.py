@@ -89,6 +89,4 @@ def _names(contract: TableContract) -> str:
 
 
 def _typed(contract: TableContract, absent: tuple[str, ...] = ()) -> str:
-    return ", ".join(
-        f"cast({c.name} as {c.type}) as {c.name}" for c in contract.columns if c.name not in absent
-    )
+    return ", ".join(f"cast({c.name} as {c.type}) as {c.name}" for c in contract.columns if c.name not in absent)

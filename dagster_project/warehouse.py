@@ -199,8 +199,7 @@ class Session:
         missing, extra = sorted(set(names) - set(frame.columns)), sorted(set(frame.columns) - set(names))
         if missing or extra:
             raise WarehouseError(
-                f"{contract.name}: columns missing {missing}, unknown {extra}; "
-                f"see sql/tables/{contract.name}.sql"
+                f"{contract.name}: columns missing {missing}, unknown {extra}; see sql/tables/{contract.name}.sql"
             )
         for column in contract.columns:
             if column.is_required and column.name not in absent and frame[column.name].isna().any():
@@ -269,9 +268,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
         if path in _held.paths:
-            raise WarehouseError(
-                f"{path} is open in this thread already; close the session before opening another"
-            )
+            raise WarehouseError(f"{path} is open in this thread already; close the session before opening another")
         lock_path = path.with_name(path.name + ".lock")
         try:
             handle = lock_path.open("a+")
@@ -422,7 +419,7 @@ def _first_line(error: BaseException) -> str:
 def frame_hash(frame: pd.DataFrame) -> str:
     """Hash a frame's content, sixteen hexadecimal digits.
 
-    Columns count by name, rows in order; index, column order, storage types and kinds of missing values do not.
+    Columns count by name, rows in order; index, column order, storage types and kinds of null do not.
     """
     digest = hashlib.sha256(str(len(frame)).encode())
     for name in sorted(frame.columns):
@@ -435,11 +432,10 @@ def _bytes(column: pd.Series) -> bytes:
     if pd.api.types.is_datetime64_any_dtype(column):
         return column.to_numpy("datetime64[us]").tobytes()
     if pd.api.types.is_numeric_dtype(column):
-        # Booleans too; adding zero makes -0.0 and 0.0 one value, as they are one value to every reader.
+        # Booleans too; adding zero makes -0.0 and 0.0 one value.
         values = column.to_numpy("float64", na_value=np.nan) + 0.0
         values[np.isnan(values)] = np.nan
         return values.tobytes()
     missing = column.isna().to_numpy()
-    return "\x1f".join(
-        "\x00" if no else str(value) for value, no in zip(column, missing, strict=True)
-    ).encode()
+    texts = ("\x00" if no else str(value) for value, no in zip(column, missing, strict=True))
+    return "\x1f".join(texts).encode()

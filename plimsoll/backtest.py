@@ -73,9 +73,7 @@ def _row(scope: str, key: dict[str, object], group: pd.DataFrame, seed: int) -> 
         "average_exception_log": float(beyond.mean()) if x else np.nan,
         "mean_limit_sigma": float(group["limit_sigma"].mean()),
     }
-    low, high = coverage.date_block_interval(
-        dates, hits, block_days=BLOCK_DAYS, level=LEVEL, draws=DRAWS, seed=seed
-    )
+    low, high = coverage.date_block_interval(dates, hits, block_days=BLOCK_DAYS, level=LEVEL, draws=DRAWS, seed=seed)
     row |= {"interval_low": low, "interval_high": high}
     return row | _tests(hits, n, x, p, is_sequence=scope != POOLED and key["series"] not in CONDITIONAL)
 

@@ -153,9 +153,7 @@ def _refuse_unreadable(verdicts: _Verdicts, *, is_close_only: bool, latest: pd.T
     )
     verdicts.refuse(has_note, "unreadable_number", lambda at: list(at["note"]))
     if is_close_only:
-        verdicts.refuse(
-            rows["close"].isna().to_numpy(), "no_quote", "the source gives no quotation for this day"
-        )
+        verdicts.refuse(rows["close"].isna().to_numpy(), "no_quote", "the source gives no quotation for this day")
 
 
 def _refuse_impossible(verdicts: _Verdicts, fields: list[str]) -> None:
@@ -219,9 +217,7 @@ def _refuse_alone(verdicts: _Verdicts, at: NDArray[np.bool_], field: str) -> Non
     verdicts.refuse(
         at,
         "reverting_spike",
-        lambda those: [
-            f"{value} stands alone: neighbours do not confirm it" for value in _shown(those, [field])
-        ],
+        lambda those: [f"{value} stands alone: neighbours do not confirm it" for value in _shown(those, [field])],
     )
 
 
@@ -230,9 +226,7 @@ def _close_spikes(close: NDArray[np.float64]) -> NDArray[np.bool_]:
     following = np.append(r[1:], np.nan)
     limit = np.maximum(SPIKE_SCALE * MAD_TO_SIGMA * _rolling_median(np.abs(r)), SPIKE_CLOSE)
     with np.errstate(invalid="ignore"):
-        return np.asarray(
-            (np.abs(r) > limit) & (np.abs(r + following) < REVERSAL * np.abs(r)), dtype=np.bool_
-        )
+        return np.asarray((np.abs(r) > limit) & (np.abs(r + following) < REVERSAL * np.abs(r)), dtype=np.bool_)
 
 
 def _wicks(bars: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
@@ -240,9 +234,7 @@ def _wicks(bars: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     body = logs[:, [0, 3]]
     depths = {"low": body.min(axis=1) - logs[:, 2], "high": logs[:, 1] - body.max(axis=1)}
     # Markets without usual wicks have a median of zero; the floor e^1.5 then decides alone.
-    return {
-        field: d > np.maximum(SPIKE_SCALE * _rolling_median(d), SPIKE_WICK) for field, d in depths.items()
-    }
+    return {field: d > np.maximum(SPIKE_SCALE * _rolling_median(d), SPIKE_WICK) for field, d in depths.items()}
 
 
 def _rolling_median(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,9 +13,7 @@ ADV_BARS = 30
 ADV_MINIMUM = 10
 
 
-def build_prices(
-    candles: pd.DataFrame, sessions: pd.DatetimeIndex, *, listing_days_dropped: int
-) -> pd.DataFrame:
+def build_prices(candles: pd.DataFrame, sessions: pd.DatetimeIndex, *, listing_days_dropped: int) -> pd.DataFrame:
     """Build the price rows of one market.
 
     Parameters
@@ -43,9 +41,7 @@ def build_prices(
     bars = candles.sort_values("date", kind="stable", ignore_index=True)
     if bars["date"].duplicated().any():
         twice = bars.loc[bars["date"].duplicated(), "date"].iloc[0]
-        raise ValueError(
-            f"{bars['symbol'].iloc[0]}: {twice.date()} stands twice; hand over one revision a day"
-        )
+        raise ValueError(f"{bars['symbol'].iloc[0]}: {twice.date()} stands twice; hand over one revision a day")
     n = len(bars)
     position = np.searchsorted(sessions.to_numpy(), bars["date"].to_numpy(), side="left")
     out = bars[["date", "symbol", "source", "open_usd", "high_usd", "low_usd", "close_usd"]].copy()

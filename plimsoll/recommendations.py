@@ -107,7 +107,11 @@ def propose_lending(
         withheld_reason=withheld_reason,
     )
     if target is None or withheld_reason is not None:
-        return lt, _withheld("ltv", in_force and in_force.ltv_bps, lt), _withheld("bonus", in_force and in_force.bonus_bps, lt)
+        return (
+            lt,
+            _withheld("ltv", in_force and in_force.ltv_bps, lt),
+            _withheld("bonus", in_force and in_force.bonus_bps, lt),
+        )
     stands = _stands(lt)
     wanted = min(
         float(liquidation.maximum_ltv(lt=stands / 1e4, buffer_log=buffer_log)) * 1e4, stands - rules.lt_grid_bps
@@ -206,7 +210,18 @@ def propose_perpetual(
     before = None if in_force is None else in_force.max_leverage
     moved = before is not None and leverage != before
     status = im.status if moved or before is None or im.status == "hold" else "unchanged"
-    return mm, im, Proposal("max_leverage", before, leverage, leverage if status != "hold" else None, status, "one over initial margin, rounded down")
+    return (
+        mm,
+        im,
+        Proposal(
+            "max_leverage",
+            before,
+            leverage,
+            leverage if status != "hold" else None,
+            status,
+            "one over initial margin, rounded down",
+        ),
+    )
 
 
 def _stands(proposal: Proposal) -> int:

@@ -164,7 +164,10 @@ def _profile(y: Floats) -> tuple[float, float] | None:
     if best in (0, len(grid) - 1):
         return None
     found = optimize.minimize_scalar(
-        objective, bounds=(float(grid[best - 1]), float(grid[best + 1])), method="bounded", options={"xatol": 1e-12 / mean}
+        objective,
+        bounds=(float(grid[best - 1]), float(grid[best + 1])),
+        method="bounded",
+        options={"xatol": 1e-12 / mean},
     )
     theta = float(found.x)
     xi = shape(theta)
@@ -173,9 +176,7 @@ def _profile(y: Floats) -> tuple[float, float] | None:
     return xi, xi / theta
 
 
-def fit_gpd(
-    sample: ArrayLike, *, tail_fraction: float = 0.10, minimum: int = MINIMUM_EXCEEDANCES
-) -> GpdFit | None:
+def fit_gpd(sample: ArrayLike, *, tail_fraction: float = 0.10, minimum: int = MINIMUM_EXCEEDANCES) -> GpdFit | None:
     """Fit a generalised Pareto tail to the excesses over an upper quantile.
 
     Parameters

@@ -91,9 +91,7 @@ def lending_parameters(
         slippage=slippage, fee=fee, protocol_share=protocol_share, oracle_deviation=oracle_deviation, side=side
     )
     bonus = np.maximum(round_up(least * BPS, bonus_grid_bps), bonus_floor_bps)
-    carried = liquidation.threshold_cap(
-        move=move, oracle_deviation=oracle_deviation, bonus=bonus / BPS, side=side
-    )
+    carried = liquidation.threshold_cap(move=move, oracle_deviation=oracle_deviation, bonus=bonus / BPS, side=side)
     lt = np.maximum(round_down(np.minimum(carried * BPS, cap_bps), lt_grid_bps), 0)
     buffered = round_down(liquidation.maximum_ltv(lt=lt / BPS, buffer_log=buffer_log) * BPS, lt_grid_bps)
     ltv = np.maximum(np.minimum(buffered, lt - lt_grid_bps), 0)
@@ -153,9 +151,7 @@ def lending_violations(
         found.append(f"threshold {lt_bps} bps with bonus {bonus_bps} bps hands out more than the collateral")
     if lt_bps > cap_bps:
         found.append(f"threshold {lt_bps} bps exceeds the cap of its class, {cap_bps} bps")
-    carried = float(
-        liquidation.threshold_cap(move=move, oracle_deviation=oracle_deviation, bonus=bonus, side=side)
-    )
+    carried = float(liquidation.threshold_cap(move=move, oracle_deviation=oracle_deviation, bonus=bonus, side=side))
     if lt > carried + 1e-9:
         found.append(f"threshold {lt_bps} bps exceeds the {carried * BPS:.1f} bps that the budget carries")
     least = float(
@@ -260,7 +256,9 @@ def propose(
     is_tighter = change < 0 if tightening_is_down else change > 0
     needed = (down_steps if is_tighter else up_steps) * grid
     if change == 0:
-        return Proposal(parameter, in_force, target, in_force, "unchanged", f"the budget gives the {_percent(in_force)} in force")
+        return Proposal(
+            parameter, in_force, target, in_force, "unchanged", f"the budget gives the {_percent(in_force)} in force"
+        )
     if abs(change) < needed:
         return Proposal(parameter, in_force, target, in_force, "unchanged", f"{points}: within {needed / 100:g} points")
     if is_tighter:

@@ -100,7 +100,14 @@ def _dates(axis: Any, years: float) -> None:
 
     locator = YearLocator(max(1, round(years / 5))) if years > 2.5 else MonthLocator(bymonth=(1, 5, 9))
     axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False, formats=["%Y", "%b %y", "%d %b", "", "", ""], zero_formats=["%Y", "%b %y", "%b", "", "", ""]))
+    axis.xaxis.set_major_formatter(
+        ConciseDateFormatter(
+            locator,
+            show_offset=False,
+            formats=["%Y", "%b %y", "%d %b", "", "", ""],
+            zero_formats=["%Y", "%b %y", "%b", "", "", ""],
+        )
+    )
 
 
 def sparkline(close: np.ndarray) -> Chart:
@@ -135,14 +142,20 @@ def overview(panels: list[dict[str, Any]]) -> Chart:
         axes[0, at].set_title(panel["symbol"])
         axes[0, at].plot(*thinned(price["date"].to_numpy(), 100 * close / close[0]), color=INK)
         sigma = panel["forecasts"]
-        axes[1, at].plot(*thinned(sigma["target_date"].to_numpy(), sigma["sigma_annual"].to_numpy(float) * 100), color=BLUE)
+        axes[1, at].plot(
+            *thinned(sigma["target_date"].to_numpy(), sigma["sigma_annual"].to_numpy(float) * 100), color=BLUE
+        )
         lines = panel["thresholds"]
         axes[2, at].plot(*thinned(lines["target_date"].to_numpy(), lines["value"].to_numpy(float)), color=RED)
         if panel["in_force"] is not None:
             axes[2, at].axhline(panel["in_force"], color=INK, linestyle="--", linewidth=0.8)
         years = (price["date"].iloc[-1] - price["date"].iloc[0]).days / 365
         _dates(axes[2, at], years)
-        now = f"{lines['value'].iloc[-1]:.1f} percent" if len(lines) and np.isfinite(lines["value"].iloc[-1]) else "unknown"
+        now = (
+            f"{lines['value'].iloc[-1]:.1f} percent"
+            if len(lines) and np.isfinite(lines["value"].iloc[-1])
+            else "unknown"
+        )
         sentences.append(
             f"{panel['symbol']}: price {close[-1] / close[0] * 100:.0f} percent of three years ago, "
             f"volatility {100 * sigma['sigma_annual'].iloc[-1]:.0f} percent a year, {panel['label']} {now}"
@@ -180,11 +193,30 @@ def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.D
     for side, shape in (("long", "v"), ("short", "^")):
         days = marks.loc[marks["side"] == side, "target_date"]
         at = prices[prices["date"].isin(days)]
-        top.plot(at["date"].to_numpy(), at["close_usd"].to_numpy(float), shape, color=SIDE_COLOURS[side], markersize=4, label=f"{side} breach ({len(at)})")
+        top.plot(
+            at["date"].to_numpy(),
+            at["close_usd"].to_numpy(float),
+            shape,
+            color=SIDE_COLOURS[side],
+            markersize=4,
+            label=f"{side} breach ({len(at)})",
+        )
         mine = events[events["side"] == side]
         if len(mine):
-            bottom.vlines(mine["target_date"].to_numpy(), mine["limit_sigma"].to_numpy(float), mine["overshoot_sigma"].to_numpy(float), color=SIDE_COLOURS[side], linewidth=1)
-            bottom.plot(mine["target_date"].to_numpy(), mine["overshoot_sigma"].to_numpy(float), shape, color=SIDE_COLOURS[side], markersize=3)
+            bottom.vlines(
+                mine["target_date"].to_numpy(),
+                mine["limit_sigma"].to_numpy(float),
+                mine["overshoot_sigma"].to_numpy(float),
+                color=SIDE_COLOURS[side],
+                linewidth=1,
+            )
+            bottom.plot(
+                mine["target_date"].to_numpy(),
+                mine["overshoot_sigma"].to_numpy(float),
+                shape,
+                color=SIDE_COLOURS[side],
+                markersize=3,
+            )
     if len(marks):
         top.legend(loc="upper left", frameon=False, fontsize=7.5)
     bottom.set_title("Those days: from the limit to what happened, in daily sigmas")
@@ -216,7 +248,9 @@ def path(symbol: str, lines: list[dict[str, Any]]) -> Chart:
             x, y = thinned(dates, values)
             axis.plot(x, y, color=colour, label=label)
             if len(y):
-                sentences.append(f"{line['title']} {label} between {y.min():.1f} and {y.max():.1f} percent, now {y[-1]:.2f}")
+                sentences.append(
+                    f"{line['title']} {label} between {y.min():.1f} and {y.max():.1f} percent, now {y[-1]:.2f}"
+                )
                 years = (pd.Timestamp(x[-1]) - pd.Timestamp(x[0])).days / 365
                 _dates(axis, years)
         if line["in_force"] is not None:
@@ -234,7 +268,9 @@ def budget(symbol: str, bars: list[tuple[str, list[tuple[str, float]]]]) -> Char
     for row, (_, parts) in enumerate(bars):
         left = 0.0
         for at, (name, value) in enumerate(parts):
-            axis.barh(row, 100 * value, left=left, height=0.62, color=PARTS[at], label=name if name not in names else None)
+            axis.barh(
+                row, 100 * value, left=left, height=0.62, color=PARTS[at], label=name if name not in names else None
+            )
             names.append(name)
             left += 100 * value
         axis.text(left, row, f"  {left:.2f}", va="center", fontsize=7.5, color=INK)

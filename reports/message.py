@@ -36,7 +36,9 @@ def build(view: ReportView, rendered: Rendered, *, sender: str, recipient: str, 
         multipart/mixed of (alternative of text and (related of HTML and one PNG)), the PDF and the JSON. Message-ID,
         boundaries and date follow from the decision, the recipient and the day, so a rebuilt mail is the same mail.
     """
-    identity = hashlib.sha256("\x1f".join((view.decision_id, view.as_of, audience, recipient)).encode()).hexdigest()[:32]
+    identity = hashlib.sha256("\x1f".join((view.decision_id, view.as_of, audience, recipient)).encode()).hexdigest()[
+        :32
+    ]
     domain = sender.rpartition("@")[2]
     message = EmailMessage(policy=SMTP)
     message["From"] = sender

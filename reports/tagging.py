@@ -86,5 +86,7 @@ def finish(content: bytes) -> bytes:
                 names.append(element)
             root.IDTree = pdf.make_indirect(Dictionary(Names=names))
         out = io.BytesIO()
-        pdf.save(out, object_stream_mode=pikepdf.ObjectStreamMode.generate, deterministic_id=True, compress_streams=True)
+        pdf.save(
+            out, object_stream_mode=pikepdf.ObjectStreamMode.generate, deterministic_id=True, compress_streams=True
+        )
         return out.getvalue()

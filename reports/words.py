@@ -6,6 +6,9 @@ What lives here: one formatting rule a kind of number. What does not: which numb
 import math
 import unicodedata
 from datetime import date
+from typing import Any
+
+import pandas as pd
 
 MISSING = "–"
 ALLOWED = frozenset("–—−→▲▼●■✓✗·×°±≤≥≈…§Λλσδηξβτφ√₀")
@@ -109,3 +112,8 @@ def listing(items: list[str]) -> str:
     if len(items) <= 1:
         return "".join(items)
     return ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def records(frame: pd.DataFrame) -> list[Any]:
+    """Return a frame's rows as named tuples; their types are those of the table's contract, which no checker knows."""
+    return list(frame.itertuples(index=False))

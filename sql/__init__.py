@@ -11,9 +11,7 @@ from importlib import resources
 
 KINDS = ("tables", "queries", "checks")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-_COLUMN = re.compile(
-    r"^    (?P<name>[a-z_0-9]+) (?P<type>[a-z]+)(?P<required> not null)?,? -- (?P<meaning>.+)$"
-)
+_COLUMN = re.compile(r"^    (?P<name>[a-z_0-9]+) (?P<type>[a-z]+)(?P<required> not null)?,? -- (?P<meaning>.+)$")
 
 
 class ContractError(ValueError):
@@ -107,15 +105,11 @@ def table(name: str) -> TableContract:
     opened = re.search(rf"^create table if not exists {name} \($", body, re.M)
     closed = body.rfind("\n)")
     if opened is None or closed < opened.end():
-        raise ContractError(
-            f"sql/tables/{name}.sql: 'create table if not exists {name} (' and ')' must stand alone"
-        )
+        raise ContractError(f"sql/tables/{name}.sql: 'create table if not exists {name} (' and ')' must stand alone")
     for line in body[opened.end() + 1 : closed].splitlines():
         found = _COLUMN.match(line)
         if not found:
-            raise ContractError(
-                f"sql/tables/{name}.sql: {line.strip()!r} is not 'name type [not null], -- meaning'"
-            )
+            raise ContractError(f"sql/tables/{name}.sql: {line.strip()!r} is not 'name type [not null], -- meaning'")
         if found["name"] in {column.name for column in columns}:
             raise ContractError(f"sql/tables/{name}.sql: column {found['name']} stands twice")
         columns.append(Column(found["name"], found["type"], found["required"] is not None, found["meaning"]))

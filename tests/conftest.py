@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests_support import make_profile, simulated_candles
 
 from dagster_project.settings import Settings
-from tests_support import make_profile, simulated_candles
 
 
 @pytest.fixture(scope="session")

@@ -58,8 +58,7 @@ def examine(folder: Path, schema: Path = SCHEMA) -> dict[str, str]:
     for path in mails:
         _mail(path, {"report.pdf": pdf.read_bytes(), "decision.json": decision.read_bytes()})
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (pdf, decision, *mails)
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in (pdf, decision, *mails)
     }
 
 
@@ -78,9 +77,7 @@ def _decision(path: Path, schema_path: Path) -> None:
         import jsonschema
     except ImportError:
         return
-    faults = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(content), key=lambda fault: fault.json_path
-    )
+    faults = sorted(jsonschema.Draft202012Validator(schema).iter_errors(content), key=lambda fault: fault.json_path)
     expect(not faults, f"{path}: " + "; ".join(f"{fault.json_path}: {fault.message}" for fault in faults[:5]))
 
 
@@ -90,9 +87,7 @@ def _mail(path: Path, artefacts: dict[str, bytes]) -> None:
     for header in ("From", "To", "Subject", "Date", "Message-ID"):
         expect(bool(message[header]), f"{path}: no {header}")
     expect(message.get_body(("plain",)) is not None, f"{path}: no plain text part")
-    attached = {
-        part.get_filename() or "": part.get_payload(decode=True) for part in message.iter_attachments()
-    }
+    attached = {part.get_filename() or "": part.get_payload(decode=True) for part in message.iter_attachments()}
     for name, content in artefacts.items():
         kind = Path(name).suffix
         found = [payload for filename, payload in attached.items() if filename.endswith(kind)]

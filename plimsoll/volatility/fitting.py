@@ -149,9 +149,7 @@ def _arch_fit(r: Floats, distribution: str, start: tuple[float, float, float] | 
     return _arch_result(r, distribution, start)[0]
 
 
-def _arch_result(
-    r: Floats, distribution: str, start: tuple[float, float, float] | None
-) -> tuple[_Candidate, Any]:
+def _arch_result(r: Floats, distribution: str, start: tuple[float, float, float] | None) -> tuple[_Candidate, Any]:
     """Fit by ``arch``: what came out, with a complaint where it failed, and the package's own result."""
     starting = None
     if start is not None:
@@ -224,9 +222,7 @@ def _gate(r: Floats, fit: _Candidate) -> str | None:
         ratio = float(np.sqrt(fit.omega / (1 - persistence) / sample))
         if not LONG_RUN_RATIO[0] <= ratio <= LONG_RUN_RATIO[1]:
             return f"long-run volatility is {ratio:.2f} times the sample's"
-    h = filter_variance(
-        r, mu=fit.mu, omega=fit.omega, alpha=fit.alpha, beta=fit.beta, start=backcast(r - r.mean())
-    )
+    h = filter_variance(r, mu=fit.mu, omega=fit.omega, alpha=fit.alpha, beta=fit.beta, start=backcast(r - r.mean()))
     if not NEXT_VARIANCE_RATIO[0] <= h[-1] / sample <= NEXT_VARIANCE_RATIO[1]:
         return f"next variance is {h[-1] / sample:.2f} times the sample's"
     constant = density_sum(r - r.mean(), np.full(len(r), sample), fit.nu)
@@ -235,9 +231,7 @@ def _gate(r: Floats, fit: _Candidate) -> str | None:
     return None
 
 
-def _accepted(
-    r: Floats, fit: _Candidate, rung: str, window_start: date, fit_end: date, notes: str
-) -> VolatilityFit:
+def _accepted(r: Floats, fit: _Candidate, rung: str, window_start: date, fit_end: date, notes: str) -> VolatilityFit:
     alpha, beta = max(fit.alpha, 0.0), max(fit.beta, 0.0)
     persistence = alpha + beta
     start = backcast(r - r.mean())
@@ -317,9 +311,7 @@ def as_of_diagnostics(returns_percent: Floats, rung: str) -> AsOfDiagnostics:
         if not (fit.complaint or _gate(returns_percent, fit)):
             break
     else:
-        return AsOfDiagnostics(
-            (), None, (f"rung {rung} refuses this window: it is not the window of the fit",)
-        )
+        return AsOfDiagnostics((), None, (f"rung {rung} refuses this window: it is not the window of the fit",))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         errors = np.asarray(result.std_err, dtype=np.float64)

@@ -136,9 +136,7 @@ def walk_forward(
             "mu_daily": mu,
             "sigma_daily": sigma,
             "sigma_long_run_daily": long_run,
-            "sigma_eff_daily": np.maximum(
-                np.maximum(sigma, long_run), np.maximum(floor, spec.sigma_floor_daily)
-            ),
+            "sigma_eff_daily": np.maximum(np.maximum(sigma, long_run), np.maximum(floor, spec.sigma_floor_daily)),
             "nu": nu,
             "rung": rung,
             "fit_end": fit_end,
@@ -153,18 +151,14 @@ def _refuse(
 ) -> None:
     if len(prices) and pd.Timestamp(next_session) <= prices["date"].iloc[-1]:
         last = prices["date"].iloc[-1].date()
-        raise ValueError(
-            f"next_session {next_session} does not follow the last bar {last}; ask the calendar for it"
-        )
+        raise ValueError(f"next_session {next_session} does not follow the last bar {last}; ask the calendar for it")
     if sigma_history is None:
         return
     if first_as_of is None:
         raise ValueError("sigma_history needs first_as_of: without it every day is computed and counts twice")
     late = sigma_history.index[sigma_history.index >= pd.Timestamp(first_as_of)]
     if len(late):
-        raise ValueError(
-            f"sigma_history reaches {late[0].date()}; keep only days before first_as_of {first_as_of}"
-        )
+        raise ValueError(f"sigma_history reaches {late[0].date()}; keep only days before first_as_of {first_as_of}")
     bad = sigma_history.index[~(np.isfinite(sigma_history) & (sigma_history >= 0))]
     if len(bad):
         raise ValueError(f"sigma_history of {bad[0].date()} is no volatility; rerun the walk from that day")

@@ -114,7 +114,7 @@ def build(inputs: ReportInputs) -> ReportView:
                 "result": "✓ passed" if r.is_passed else ("✗ failed" if r.is_blocking else "▲ warning"),
                 "detail": words.plain(r.detail) or words.MISSING,
             }
-            for r in inputs.checks.rename(columns={"name": "name_"}).itertuples()
+            for r in words.records(inputs.checks.rename(columns={"name": "name_"}))
         ],
         method=_method(inputs),
         limits=_limits(inputs),
@@ -179,7 +179,9 @@ def _log_rows(inputs: ReportInputs) -> pd.DataFrame:
         & rows["model"].isin(["estimator", "published"])
         & (rows["tail_probability_bps"] == 100)
     ]
-    return kept.sort_values(["target_date", "symbol", "side", "model"], ascending=[False, True, True, True], kind="stable")
+    return kept.sort_values(
+        ["target_date", "symbol", "side", "model"], ascending=[False, True, True, True], kind="stable"
+    )
 
 
 def _breach_log(inputs: ReportInputs) -> list[dict[str, str]]:
@@ -188,12 +190,13 @@ def _breach_log(inputs: ReportInputs) -> list[dict[str, str]]:
             "date": words.day(r.target_date),
             "symbol": words.plain(r.symbol),
             "side": str(r.side),
-            "what": ("estimator" if r.model == "estimator" else "published") + (", deep trigger" if r.series.endswith("deep") else ""),
+            "what": ("estimator" if r.model == "estimator" else "published")
+            + (", deep trigger" if r.series.endswith("deep") else ""),
             "limit": words.percent(r.limit_log),
             "realised": words.percent(r.realised_log),
             "beyond": words.percent(r.realised_log - r.limit_log),
         }
-        for r in _log_rows(inputs).head(LOG_ROWS).itertuples()
+        for r in words.records(_log_rows(inputs).head(LOG_ROWS))
     ]
 
 
@@ -215,7 +218,7 @@ def _quarantine(inputs: ReportInputs) -> list[dict[str, str]]:
             "reason": words.plain(r.reason).replace("_", " "),
             "detail": words.plain(r.detail),
         }
-        for r in inputs.quarantine.head(QUARANTINE_ROWS).itertuples()
+        for r in words.records(inputs.quarantine.head(QUARANTINE_ROWS))
     ]
 
 
@@ -231,7 +234,7 @@ def _quarantine_line(inputs: ReportInputs) -> str:
 def _fits(inputs: ReportInputs) -> list[dict[str, str]]:
     out = []
     share = _rung_shares(inputs)
-    for r in inputs.fits.itertuples():
+    for r in words.records(inputs.fits):
         own = inputs.diagnostics[inputs.diagnostics["symbol"] == r.symbol]
         errors = dict(zip(own["parameter"], own["std_error"], strict=True))
         gap = own["second_start_gap"].iloc[0] if len(own) else None
@@ -240,7 +243,9 @@ def _fits(inputs: ReportInputs) -> list[dict[str, str]]:
             if words.is_missing(value):
                 return words.MISSING
             error = errors.get(name)
-            return words.number(value, digits) + (f" ({words.number(error, digits)})" if not words.is_missing(error) else "")
+            return words.number(value, digits) + (
+                f" ({words.number(error, digits)})" if not words.is_missing(error) else ""
+            )
 
         out.append(
             {
@@ -254,7 +259,9 @@ def _fits(inputs: ReportInputs) -> list[dict[str, str]]:
                 "nu": shown("nu", r.nu, 2),
                 "persistence": words.number(r.persistence, 4) + (" IGARCH" if r.is_igarch else ""),
                 "loglikelihood": words.number(r.loglikelihood, 1),
-                "second": "agrees" if not words.is_missing(gap) and abs(gap) <= 1e-3 else (words.MISSING if words.is_missing(gap) else f"{gap:+.4f}"),
+                "second": "agrees"
+                if not words.is_missing(gap) and abs(gap) <= 1e-3
+                else (words.MISSING if words.is_missing(gap) else f"{gap:+.4f}"),
                 "ljung_box": words.probability(r.ljung_box_p),
                 "share": share.get(r.symbol, words.MISSING),
             }
@@ -269,12 +276,30 @@ def _rung_shares(inputs: ReportInputs) -> dict[str, str]:
 
 def _method(inputs: ReportInputs) -> list[tuple[str, str]]:
     return [
-        ("Loss budget", "Λ = X + λδ + λs + λf + λm, in logs: the move after a trigger, oracle error, market impact, fees, model risk. Lending threshold at a fixed bonus b: (1 − δ) exp(−X) / (1 + b); maintenance margin: 1 − exp(−Λ) for longs, exp(Λ) − 1 for shorts."),
-        ("Move after a trigger", "X = k σ (τ / 24 h)^η. k is the quantile of the same-day overshoot beyond a trigger c sigmas from the last close, from earlier trigger days only: the market's own quantile shrunk toward the pool of all markets. σ is the larger of the forecast and the ten-year level."),
-        ("Volatility", "GARCH(1,1) with Student-t innovations on percent returns, rolling window, refitted weekly and filtered daily, each forecast from data up to the day before. A gate refuses fits that only look converged; the rung in use is printed."),
-        ("Expected shortfall", "A generalised Pareto tail of the pooled overshoot gives expected bad debt per unit of debt given a trigger; the move is raised until that meets its budget."),
-        ("Rounding", "Bonus up, then threshold down, then LTV down; margins up, leverage down; the rounded set is tested against every constraint again."),
-        ("Backtest", "Given a trigger, did the day's overshoot exceed the limit? Estimator (k on the forecast), budget (k on the budget's volatility) and published (what the rounded parameters absorb, carried to 24 hours) are three facts and never mixed. Intervals resample blocks of dates."),
+        (
+            "Loss budget",
+            "Λ = X + λδ + λs + λf + λm, in logs: the move after a trigger, oracle error, market impact, fees, model risk. Lending threshold at a fixed bonus b: (1 − δ) exp(−X) / (1 + b); maintenance margin: 1 − exp(−Λ) for longs, exp(Λ) − 1 for shorts.",
+        ),
+        (
+            "Move after a trigger",
+            "X = k σ (τ / 24 h)^η. k is the quantile of the same-day overshoot beyond a trigger c sigmas from the last close, from earlier trigger days only: the market's own quantile shrunk toward the pool of all markets. σ is the larger of the forecast and the ten-year level.",
+        ),
+        (
+            "Volatility",
+            "GARCH(1,1) with Student-t innovations on percent returns, rolling window, refitted weekly and filtered daily, each forecast from data up to the day before. A gate refuses fits that only look converged; the rung in use is printed.",
+        ),
+        (
+            "Expected shortfall",
+            "A generalised Pareto tail of the pooled overshoot gives expected bad debt per unit of debt given a trigger; the move is raised until that meets its budget.",
+        ),
+        (
+            "Rounding",
+            "Bonus up, then threshold down, then LTV down; margins up, leverage down; the rounded set is tested against every constraint again.",
+        ),
+        (
+            "Backtest",
+            "Given a trigger, did the day's overshoot exceed the limit? Estimator (k on the forecast), budget (k on the budget's volatility) and published (what the rounded parameters absorb, carried to 24 hours) are three facts and never mixed. Intervals resample blocks of dates.",
+        ),
     ]
 
 
@@ -287,12 +312,25 @@ def _limits(inputs: ReportInputs) -> list[str]:
     ]
     closes = [words.plain(m.symbol) for m in inputs.markets if m.is_close_only]
     if closes:
-        out.append(f"{words.listing(closes)}: closes only. Lows and highs are not available, overshoots come from the other markets, and nothing is loosened.")
-    out.append("One price source: no second venue confirms a low or a high." + (" A live profile would therefore never loosen; this demonstration may." if inputs.is_demo else " Thresholds may tighten, never loosen."))
+        out.append(
+            f"{words.listing(closes)}: closes only. Lows and highs are not available, overshoots come from the other markets, and nothing is loosened."
+        )
+    out.append(
+        "One price source: no second venue confirms a low or a high."
+        + (
+            " A live profile would therefore never loosen; this demonstration may."
+            if inputs.is_demo
+            else " Thresholds may tighten, never loosen."
+        )
+    )
     rejected = inputs.coverage
     if len(rejected):
-        bad = rejected[(rejected["scope"] == "POOLED") & (rejected["model"] == "estimator") & (rejected["verdict"] == "rejected: too many")]
-        for r in bad.itertuples():
+        bad = rejected[
+            (rejected["scope"] == "POOLED")
+            & (rejected["model"] == "estimator")
+            & (rejected["verdict"] == "rejected: too many")
+        ]
+        for r in words.records(bad):
             out.append(
                 f"The estimator failed too often on {r.side}s at {r.tail_probability_bps / 100:g} % "
                 f"({'deep trigger' if str(r.series).endswith('deep') else 'near trigger'}): {words.percent(r.exception_rate)}. These markets changed over the sample, and a panel of few markets cannot repair that by pooling."
@@ -307,9 +345,20 @@ def _provenance(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("Method", inputs.methodology),
         ("Configuration", inputs.config_hash),
         ("Source", f"{inputs.data_source}: {words.plain(inputs.profile_about)}"),
-        ("Forecast rows", f"{words.count(int(vintages.get('live', 0)))} live, {words.count(int(vintages.get('reconstructed', 0)))} reconstructed"),
-        ("Software", ", ".join(f"{name} {version(name)}" for name in ("arch", "duckdb", "numpy", "pandas", "scipy", "weasyprint"))),
-        ("Rerun", f"plimsoll report --as-of {inputs.as_of.isoformat()} (byte-identical while data, configuration and code stay)"),
+        (
+            "Forecast rows",
+            f"{words.count(int(vintages.get('live', 0)))} live, {words.count(int(vintages.get('reconstructed', 0)))} reconstructed",
+        ),
+        (
+            "Software",
+            ", ".join(
+                f"{name} {version(name)}" for name in ("arch", "duckdb", "numpy", "pandas", "scipy", "weasyprint")
+            ),
+        ),
+        (
+            "Rerun",
+            f"plimsoll report --as-of {inputs.as_of.isoformat()} (byte-identical while data, configuration and code stay)",
+        ),
     ]
 
 
@@ -320,7 +369,11 @@ def _subject(inputs: ReportInputs, rows: list[DecisionRow]) -> str:
     asked = [r for r in rows if r.status in ("tighten", "loosen")]
     if not asked:
         return f"[plimsoll] no change · {day}"
-    moves = [f"{r.symbol} {r.parameter} {r.in_force.removesuffix(' %')}→{r.proposed.removesuffix(' %')}" for r in asked if r.change not in ("0", words.MISSING)]
+    moves = [
+        f"{r.symbol} {r.parameter} {r.in_force.removesuffix(' %')}→{r.proposed.removesuffix(' %')}"
+        for r in asked
+        if r.change not in ("0", words.MISSING)
+    ]
     more = f", {len(moves) - 3} more" if len(moves) > 3 else ""
     named = f" · {', '.join(moves[:3])}{more}" if moves else ""
     return f"[plimsoll] DECISION {len(asked)} change{'s' if len(asked) > 1 else ''}{named} · {day}"
@@ -337,11 +390,11 @@ def _json(inputs: ReportInputs, rows: list[DecisionRow], title: str) -> dict[str
         "decision_id": inputs.decision_id,
         "methodology": inputs.methodology,
         "config_hash": inputs.config_hash,
-        "recommendations": [_record(r) for r in inputs.recommendations.itertuples()],
-        "backtest": [_coverage_record(r) for r in inputs.coverage.itertuples()],
+        "recommendations": [_record(r) for r in words.records(inputs.recommendations)],
+        "backtest": [_coverage_record(r) for r in words.records(inputs.coverage)],
         "checks": [
-            {"name": str(r[1]), "is_blocking": bool(r[2]), "is_passed": bool(r[3]), "detail": str(r[4])}
-            for r in inputs.checks[["name", "is_blocking", "is_passed", "detail"]].itertuples()
+            {"name": str(r[0]), "is_blocking": bool(r[1]), "is_passed": bool(r[2]), "detail": str(r[3])}
+            for r in words.records(inputs.checks[["name", "is_blocking", "is_passed", "detail"]])
         ],
     }
 

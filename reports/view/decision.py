@@ -152,8 +152,16 @@ def answer(inputs: ReportInputs, table: list[DecisionRow]) -> list[str]:
         ]
     asked = [row for row in table if row.status in ("tighten", "loosen")]
     if asked:
-        moves = [f"{r.symbol} {r.product} {r.side} {r.parameter} {r.in_force} to {r.proposed}" for r in asked if r.change not in ("0", words.MISSING)]
-        what = "Asked: " + words.listing(moves[:3]) + (f", and {len(moves) - 3} more" if len(moves) > 3 else "") + "." if moves else "Asked: origination limits only; no liquidation threshold or maintenance margin moves."
+        moves = [
+            f"{r.symbol} {r.product} {r.side} {r.parameter} {r.in_force} to {r.proposed}"
+            for r in asked
+            if r.change not in ("0", words.MISSING)
+        ]
+        what = (
+            "Asked: " + words.listing(moves[:3]) + (f", and {len(moves) - 3} more" if len(moves) > 3 else "") + "."
+            if moves
+            else "Asked: origination limits only; no liquidation threshold or maintenance margin moves."
+        )
     else:
         what = "No parameter in force is asked to move."
     return [what, _why(inputs), _doubt(inputs)]
@@ -162,11 +170,22 @@ def answer(inputs: ReportInputs, table: list[DecisionRow]) -> list[str]:
 def _why(inputs: ReportInputs) -> str:
     newest = inputs.forecasts.groupby("symbol").tail(1)
     parts = []
-    for row in newest.itertuples():
+    for row in words.records(newest):
         ratio = row.sigma_daily / row.sigma_long_run_daily
-        parts.append((abs(ratio - 1), f"{words.plain(row.symbol)} {words.percent(row.sigma_daily)} a day, {ratio:.1f} times its long-run level"))
+        parts.append(
+            (
+                abs(ratio - 1),
+                f"{words.plain(row.symbol)} {words.percent(row.sigma_daily)} a day, {ratio:.1f} times its long-run level",
+            )
+        )
     top = [text for _, text in sorted(parts, reverse=True)[:2]]
-    return "Why: the budget follows forecast volatility or its ten-year level, whichever is larger; today " + words.listing(top) + "." if top else "No market has a forecast yet."
+    return (
+        "Why: the budget follows forecast volatility or its ten-year level, whichever is larger; today "
+        + words.listing(top)
+        + "."
+        if top
+        else "No market has a forecast yet."
+    )
 
 
 def _doubt(inputs: ReportInputs) -> str:

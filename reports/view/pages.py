@@ -98,13 +98,25 @@ def _facts(
         row = forecasts.iloc[-1]
         facts += [
             ("Volatility a day", f"{words.percent(row['sigma_daily'])} forecast for {words.day(row['target_date'])}"),
-            ("Long-run level", f"{words.percent(row['sigma_long_run_daily'])}; the budget uses {words.percent(row['sigma_eff_daily'])}"),
+            (
+                "Long-run level",
+                f"{words.percent(row['sigma_long_run_daily'])}; the budget uses {words.percent(row['sigma_eff_daily'])}",
+            ),
         ]
     fit = of_symbol(inputs.fits, market.symbol)
     if len(fit):
         row = fit.iloc[-1]
-        life = "integrated, no long-run variance" if row["is_igarch"] else f"half-life {words.number(row['half_life_days'], 0)} days"
-        facts.append(("Fit", f"{row['rung']} to {words.day(row['fit_end'])}, persistence {words.number(row['persistence'], 4)}, {life}"))
+        life = (
+            "integrated, no long-run variance"
+            if row["is_igarch"]
+            else f"half-life {words.number(row['half_life_days'], 0)} days"
+        )
+        facts.append(
+            (
+                "Fit",
+                f"{row['rung']} to {words.day(row['fit_end'])}, persistence {words.number(row['persistence'], 4)}, {life}",
+            )
+        )
     gaps = int((prices["gap_sessions"] > 0).sum())
     facts.append(("Bars", f"{words.count(len(prices))} since {words.day(prices['date'].iloc[0])}, {gaps} gap(s)"))
     return facts
@@ -114,7 +126,7 @@ def _parameters(rows: pd.DataFrame) -> list[dict[str, str]]:
     order = {name: at for at, name in enumerate(NAMES)}
     ranked = rows.assign(at=rows["parameter"].map(order)).sort_values(["product", "side", "at"], kind="stable")
     out = []
-    for row in ranked.itertuples():
+    for row in words.records(ranked):
         shown = words.count if row.parameter == "max_leverage" else words.bps
         if words.is_missing(row.implied_probability):
             implied = str(row.implied_note) or words.MISSING
@@ -136,7 +148,7 @@ def _parameters(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 def _budgets(newest: pd.DataFrame) -> list[dict[str, Any]]:
     out = []
-    for row in newest.itertuples():
+    for row in words.records(newest):
         values = row._asdict()
         out.append(
             {
@@ -147,7 +159,9 @@ def _budgets(newest: pd.DataFrame) -> list[dict[str, Any]]:
                 "depth": f"{row.trigger_depth:g}" if not words.is_missing(row.trigger_depth) else words.MISSING,
                 "horizon": f"{row.horizon_hours:.2f} h" if not words.is_missing(row.horizon_hours) else words.MISSING,
                 "binding": BINDING[str(row.binding)],
-                "bad_debt": f"{1e4 * row.expected_bad_debt:.2f} bp" if not words.is_missing(row.expected_bad_debt) else words.MISSING,
+                "bad_debt": f"{1e4 * row.expected_bad_debt:.2f} bp"
+                if not words.is_missing(row.expected_bad_debt)
+                else words.MISSING,
                 "note": words.plain(row.note),
             }
         )
@@ -158,14 +172,14 @@ def _bars(newest: pd.DataFrame) -> list[tuple[str, list[tuple[str, float]]]]:
     known = newest[newest["lambda_total"].notna()]
     return [
         (f"{row.product} {row.side}", [(label, float(row._asdict()[name])) for name, label in BUDGET])
-        for row in known.itertuples()
+        for row in words.records(known)
     ]
 
 
 def _sensitivities(rows: pd.DataFrame) -> list[dict[str, str]]:
     out = []
     for (product, side), mine in rows.groupby(["product", "side"], sort=True):
-        table = {(r.tail_probability_bps, r.horizon_factor): r.value_bps for r in mine.itertuples()}
+        table = {(r.tail_probability_bps, r.horizon_factor): r.value_bps for r in words.records(mine)}
         base = 100
         cells = [table.get((p, 1.0)) for p in (100, 50, 10)] + [table.get((base, f)) for f in (0.5, 2.0)]
         name = SHORT[str(mine["parameter"].iloc[0])]
@@ -174,7 +188,9 @@ def _sensitivities(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _backtest(inputs: ReportInputs, market: MarketInput) -> list[dict[str, str]]:
-    rows = inputs.coverage[(inputs.coverage["scope"] == market.symbol) & (inputs.coverage["tail_probability_bps"] == 100)]
+    rows = inputs.coverage[
+        (inputs.coverage["scope"] == market.symbol) & (inputs.coverage["tail_probability_bps"] == 100)
+    ]
     out = []
     for side in ("long", "short"):
         for series, tests in (("overshoot_24h", MODELS), ("overshoot_24h_deep", MODELS[:3])):
@@ -199,7 +215,18 @@ def _backtest(inputs: ReportInputs, market: MarketInput) -> list[dict[str, str]]
 
 def _unavailable(side: str, label: str) -> dict[str, str]:
     blank = dict.fromkeys(
-        ("observations", "exceptions", "coverage", "largest", "average", "limit", "kupiec", "independence", "power", "zone"),
+        (
+            "observations",
+            "exceptions",
+            "coverage",
+            "largest",
+            "average",
+            "limit",
+            "kupiec",
+            "independence",
+            "power",
+            "zone",
+        ),
         words.MISSING,
     )
     return {"side": side, "model": label, **blank, "verdict": "not available"}
@@ -225,7 +252,7 @@ def _backtest_row(side: str, label: str, row: pd.Series) -> dict[str, str]:
 
 def _depths(rows: pd.DataFrame) -> list[dict[str, str]]:
     out = []
-    for row in rows.sort_values(["side", "trigger_depth"], kind="stable").itertuples():
+    for row in words.records(rows.sort_values(["side", "trigger_depth"], kind="stable")):
         out.append(
             {
                 "side": str(row.side),
@@ -267,7 +294,11 @@ def _path(symbol: str, thresholds: pd.DataFrame, in_force: pd.DataFrame) -> Char
         ]
         held = in_force[(in_force["product"] == product) & (in_force["parameter"] == column.removesuffix("_bps"))]
         lines.append(
-            {"title": title, "series": series, "in_force": float(held["value_bps"].iloc[0]) / 100 if len(held) else None}
+            {
+                "title": title,
+                "series": series,
+                "in_force": float(held["value_bps"].iloc[0]) / 100 if len(held) else None,
+            }
         )
     return charts.path(symbol, lines) if lines else None
 
@@ -278,7 +309,11 @@ def panels(inputs: ReportInputs, decisions: list[DecisionRow], most: int = 4) ->
     by_shown = {words.plain(m.symbol): m for m in inputs.markets}
     chosen = [by_shown[s] for s in order if len(of_symbol(inputs.forecasts, by_shown[s].symbol))][:most]
     product = "lending" if all("lending" in m.products for m in chosen) else "perpetual"
-    column, label, axis = ("lt_bps", "liquidation threshold", "Liquidation\nthreshold") if product == "lending" else ("mm_bps", "maintenance margin", "Maintenance\nmargin")
+    column, label, axis = (
+        ("lt_bps", "liquidation threshold", "Liquidation\nthreshold")
+        if product == "lending"
+        else ("mm_bps", "maintenance margin", "Maintenance\nmargin")
+    )
     out = []
     for market in chosen:
         prices = of_symbol(inputs.prices, market.symbol)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
 from tests_support import dump, files_of, make_profile
 
 DAY = "2022-05-31"
@@ -19,12 +18,23 @@ from dagster_project.nightly import run_nightly
 outcome = run_nightly(settings.load(Path(sys.argv[1])), date.fromisoformat(sys.argv[2]))
 sys.exit(0 if outcome.is_success else 1)
 """
-STAGES = ("candles", "price", "volatility", "overshoot", "thresholds", "breaches", "coverage", "recommendations", "report", "mail")
+STAGES = (
+    "candles",
+    "price",
+    "volatility",
+    "overshoot",
+    "thresholds",
+    "breaches",
+    "coverage",
+    "recommendations",
+    "report",
+    "mail",
+)
 POINTS = [f"after {name}" for name in STAGES] + ["before candles", "before report", "committed report", "written mail"]
 
 
 def nightly(folder: Path, crash_at: str = "") -> int:
-    return subprocess.run(  # noqa: PLW1510
+    return subprocess.run(
         [sys.executable, "-c", RUNNER, str(folder / "small.toml"), DAY],
         env={**__import__("os").environ, "PLIMSOLL_CRASH_AT": crash_at},
         capture_output=True,

@@ -71,6 +71,12 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
+def finished(script: str, *arguments: object) -> int:
+    process = start(script, *arguments)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
 @contextmanager
 def running(script: str, path: Path, word: str) -> Iterator[subprocess.Popen[str]]:
     """A process that has said ``word`` and waits; it ends when a line comes, or here."""
@@ -106,17 +112,13 @@ def test_three_processes_in_turn_lose_nothing(tmp_path: Path) -> None:
     assert commits == list(range(1, PROCESSES * BATCHES + 1))
 
 
-def test_a_waiter_names_the_holder_and_gives_up_in_time(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_waiter_names_the_holder_and_gives_up_in_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "held.duckdb"
     with running(HOLD, path, "held") as holder:
         started = time.monotonic()
         with (
             caplog.at_level(logging.WARNING, "plimsoll.warehouse"),
-            pytest.raises(
-                WarehouseBusy, match=rf"held\.duckdb is held by process {holder.pid} since .*run again"
-            ),
+            pytest.raises(WarehouseBusy, match=rf"held\.duckdb is held by process {holder.pid} since .*run again"),
             Warehouse(path=str(path), lock_wait_seconds=0.5).session(),
         ):
             pass
@@ -139,7 +141,7 @@ def test_a_waiter_goes_on_when_the_holder_ends(tmp_path: Path) -> None:
 
 def test_a_kill_inside_a_transaction_leaves_the_old_rows_and_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "killed.duckdb"
-    assert start(HAND_ROUND, path, "before", 1, 10).wait(timeout=60) == 0
+    assert finished(HAND_ROUND, path, "before", 1, 10) == 0
     with running(DIE_INSIDE, path, "inside") as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -148,8 +150,8 @@ def test_a_kill_inside_a_transaction_leaves_the_old_rows_and_no_lock(tmp_path: P
 
 def test_a_kill_after_a_commit_keeps_it_and_a_cut_log_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "killed.duckdb"
-    assert start(HAND_ROUND, path, "before", 1, 10).wait(timeout=60) == 0
-    assert start(DIE_AFTER_COMMIT, path).wait(timeout=60) == -signal.SIGKILL
+    assert finished(HAND_ROUND, path, "before", 1, 10) == 0
+    assert finished(DIE_AFTER_COMMIT, path) == -signal.SIGKILL
     log = Path(f"{path}.wal")
     whole, data = log.read_bytes(), path.read_bytes()
     for kept in (0, len(whole) // 3, len(whole) - 5):

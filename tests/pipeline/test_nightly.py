@@ -7,11 +7,11 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from tests_support import dump, files_of, make_profile, simulated_candles
 
 from dagster_project import settings as settings_module
 from dagster_project.definitions import build_defs, warehouse_of
 from dagster_project.settings import Settings
-from tests_support import dump, files_of, make_profile, simulated_candles
 
 DAY = date(2022, 5, 31)
 DERIVED = ("volatility_fit", "volatility_forecast", "overshoot_event", "overshoot_quantile", "threshold", "breach")
@@ -22,7 +22,10 @@ def run(settings: Settings, day: date, *, last: date | None = None) -> dg.Execut
     job = defs.resolve_job_def("nightly")
     tags = {}
     if last is not None:
-        tags = {"dagster/asset_partition_range_start": day.isoformat(), "dagster/asset_partition_range_end": last.isoformat()}
+        tags = {
+            "dagster/asset_partition_range_start": day.isoformat(),
+            "dagster/asset_partition_range_end": last.isoformat(),
+        }
     with dg.DagsterInstance.ephemeral() as instance:
         return job.execute_in_process(
             instance=instance, partition_key=None if last else day.isoformat(), tags=tags, raise_on_error=True

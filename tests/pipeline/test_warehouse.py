@@ -108,12 +108,8 @@ def test_equal_rows_are_not_written_again_and_others_become_revisions(store: War
 def test_a_reconstructed_row_equals_the_live_one_and_leaves_it_alone(store: Warehouse) -> None:
     with store.session() as session, session.transaction():
         assert session.append("volatility_forecast", forecast_rows("live", 0.02), key=FORECAST_KEY) == 1
-        assert (
-            session.append("volatility_forecast", forecast_rows("reconstructed", 0.02), key=FORECAST_KEY) == 0
-        )
-        assert (
-            session.append("volatility_forecast", forecast_rows("reconstructed", 0.03), key=FORECAST_KEY) == 1
-        )
+        assert session.append("volatility_forecast", forecast_rows("reconstructed", 0.02), key=FORECAST_KEY) == 0
+        assert session.append("volatility_forecast", forecast_rows("reconstructed", 0.03), key=FORECAST_KEY) == 1
         rows = session.everything("volatility_forecast")
     assert list(rows["vintage"]) == ["live", "reconstructed"]
     assert list(rows["revision"]) == [1, 2]
@@ -154,9 +150,7 @@ def appending(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_a_key_that_stands_twice_is_refused_and_listed(store: Warehouse) -> None:
-    frame = pd.concat(
-        [candle_rows(["2022-01-01", "2022-01-02"], [1.0, 2.0]), candle_rows(["2022-01-02"], [3.0])]
-    )
+    frame = pd.concat([candle_rows(["2022-01-01", "2022-01-02"], [1.0, 2.0]), candle_rows(["2022-01-02"], [3.0])])
     with pytest.raises(WarehouseError, match=r"candle: 1 key\(s\) .*2022-01-02.*'AAA'"):
         put(store, frame)
 
@@ -246,9 +240,7 @@ def test_the_grain_check_counts_nulls_as_equal(store: Warehouse) -> None:
         "detail": "",
         "source_sha256": "0",
     }
-    frame = pd.DataFrame([row]).assign(
-        date=pd.NaT, open_usd=1.0, high_usd=1.0, low_usd=1.0, close_usd=1.0, volume=1.0
-    )
+    frame = pd.DataFrame([row]).assign(date=pd.NaT, open_usd=1.0, high_usd=1.0, low_usd=1.0, close_usd=1.0, volume=1.0)
     with store.session() as session, session.transaction():
         session.insert("candle_quarantine", frame)
         assert session.contract_failures("candle_quarantine").empty
@@ -271,9 +263,7 @@ def test_a_failing_stage_leaves_nothing(store: Warehouse) -> None:
 
 def test_what_the_database_refuses_is_said_and_rolled_back(store: Warehouse) -> None:
     text = candle_rows(["2022-01-02"], [1.0]).assign(volume="plenty")
-    with pytest.raises(
-        WarehouseError, match=r"plimsoll.duckdb: rolled back, nothing of this stage is stored .*plenty"
-    ):
+    with pytest.raises(WarehouseError, match=r"plimsoll.duckdb: rolled back, nothing of this stage is stored .*plenty"):
         put(store, text)
     with store.session() as session:
         assert session.last_commit() == 0
@@ -338,9 +328,7 @@ def test_a_store_that_was_rolled_back_is_refused(store: Warehouse, tmp_path: Pat
         assert session.last_commit() == 3
 
 
-def test_a_death_between_commit_and_side_file_heals(
-    store: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_death_between_commit_and_side_file_heals(store: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, candle_rows(["2022-01-01"], [1.0]))
 
     def fails(path: Path, content: bytes) -> bool:
@@ -371,9 +359,7 @@ def test_damage_is_named_with_what_to_do(store: Warehouse) -> None:
     path.parent.mkdir()
     path.write_bytes(b"this is a diary, not a database" * 500)
     with (
-        pytest.raises(
-            WarehouseError, match=r"plimsoll\.duckdb: DuckDB cannot open it .*move plimsoll\.duckdb, "
-        ),
+        pytest.raises(WarehouseError, match=r"plimsoll\.duckdb: DuckDB cannot open it .*move plimsoll\.duckdb, "),
         store.session(),
     ):
         pass
@@ -417,9 +403,7 @@ def test_a_table_that_is_not_what_its_file_says_is_refused(store: Warehouse, cha
 
 def test_tables_are_made_once_and_not_left_in_the_log(store: Warehouse) -> None:
     with store.session() as session:
-        made = {
-            row[0] for row in session._connection.execute("select table_name from duckdb_tables()").fetchall()
-        }
+        made = {row[0] for row in session._connection.execute("select table_name from duckdb_tables()").fetchall()}
         assert made == {*sql.names("tables"), "schema_version"}
         wal = Path(f"{store.path}.wal")
         assert not wal.exists() or wal.stat().st_size == 0
@@ -464,11 +448,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_time_is_utc_and_resources_are_bounded(locked: tuple[Session, Path]) -> None:
-    found = (
-        locked[0]
-        ._connection.execute("select current_setting('TimeZone'), current_setting('threads')")
-        .fetchall()
-    )
+    found = locked[0]._connection.execute("select current_setting('TimeZone'), current_setting('threads')").fetchall()
     assert found == [("UTC", 2)]
 
 

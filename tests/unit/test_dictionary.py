@@ -6,9 +6,7 @@ from dagster_project import dictionary
 
 def test_page_is_current() -> None:
     written = dictionary.PAGE.read_text(encoding="utf-8")
-    assert written == dictionary.page(sql.tables()), (
-        "docs/data_dictionary.md is out of date; run: make dictionary"
-    )
+    assert written == dictionary.page(sql.tables()), "docs/data_dictionary.md is out of date; run: make dictionary"
 
 
 def test_page_names_every_column_with_its_meaning() -> None:

@@ -118,9 +118,7 @@ def test_module_has_a_charter_and_stays_small(path: Path) -> None:
         assert docstring, f"{name_of(path)}: say which question it answers"
         return
     assert "What lives here" in docstring, f"{name_of(path)}: the docstring must say what lives here"
-    assert re.search(r"What\s+does\s+not", docstring), (
-        f"{name_of(path)}: the docstring must say what does not"
-    )
+    assert re.search(r"What\s+does\s+not", docstring), f"{name_of(path)}: the docstring must say what does not"
 
 
 EXECUTORS = {"execute", "executemany", "executescript", "sql", "query", "query_df"}
@@ -161,11 +159,7 @@ def built_strings(tree: ast.AST) -> list[int]:
 
 @pytest.mark.parametrize(
     "path",
-    [
-        path
-        for path in modules()
-        if path.parts[len(ROOT.parts)] in {"dagster_project", "assets", "reports", "sql"}
-    ],
+    [path for path in modules() if path.parts[len(ROOT.parts)] in {"dagster_project", "assets", "reports", "sql"}],
     ids=name_of,
 )
 def test_no_statement_is_put_together_from_data(path: Path) -> None:
@@ -189,9 +183,7 @@ def test_the_statement_rule_sees_what_it_must(source: str) -> None:
 
 
 def test_the_statement_rule_lets_parameters_pass() -> None:
-    assert not built_strings(
-        ast.parse("c.execute('select $a', {'a': x})\nc.execute(sql.text('queries', name), p)")
-    )
+    assert not built_strings(ast.parse("c.execute('select $a', {'a': x})\nc.execute(sql.text('queries', name), p)"))
 
 
 def test_no_file_names_a_machine() -> None:
@@ -217,16 +209,11 @@ def test_core_reads_no_clock_file_or_randomness() -> None:
             if isinstance(node, ast.Attribute) and any(ast.unparse(node).endswith(one) for one in dotted):
                 bad.append(f"{name_of(path)}:{node.lineno}: {ast.unparse(node)}")
             if isinstance(node, ast.Import | ast.ImportFrom):
-                names = (
-                    [node.module or ""]
-                    if isinstance(node, ast.ImportFrom)
-                    else [one.name for one in node.names]
-                )
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
                 bad += [
                     f"{name_of(path)}:{node.lineno}: import {name}"
                     for name in names
-                    if name.split(".")[0]
-                    in {"os", "pathlib", "time", "socket", "urllib", "subprocess", "random", "io"}
+                    if name.split(".")[0] in {"os", "pathlib", "time", "socket", "urllib", "subprocess", "random", "io"}
                 ]
     assert not bad, "the core takes arrays and gives results, nothing else:\n" + "\n".join(bad)
 
@@ -249,8 +236,6 @@ def test_workflow_calls_what_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
     assert {"help", "report", "test", "ui", "check", "lock", "clean"} <= targets
-    for path in re.findall(
-        r"tools/[a-z_]+\.(?:sh|py)", makefile + (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    ):
+    for path in re.findall(r"tools/[a-z_]+\.(?:sh|py)", makefile + (ROOT / ".ci" / "run").read_text(encoding="utf-8")):
         assert (ROOT / path).is_file(), path
         assert path.endswith(".py") or (ROOT / path).stat().st_mode & 0o111, f"{path} is not executable"

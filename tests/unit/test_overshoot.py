@@ -98,7 +98,9 @@ def _targets(days: int = 500) -> pd.DataFrame:
 def test_quantiles_do_not_look_ahead(cut: int, seed: int) -> None:
     day = pd.Timestamp("2019-01-01") + pd.Timedelta(days=cut)
     pool, other = _pool(1), _pool(seed + 2)
-    mixed = pd.concat([pool[pool["target_date"] < day], other[other["target_date"] >= day].assign(overshoot_sigma=99.0)])
+    mixed = pd.concat(
+        [pool[pool["target_date"] < day], other[other["target_date"] >= day].assign(overshoot_sigma=99.0)]
+    )
     targets = _targets()
     before = targets[targets["target_date"] <= day].reset_index(drop=True)
     ours = overshoot.walk_quantiles(pool, before, SPEC)
@@ -137,7 +139,9 @@ def test_shrinkage_weighs_tail_events() -> None:
     last = rows[rows["target_date"] == rows["target_date"].max()].iloc[0]
     events = 0.05 * last["own_triggers"]
     weight = events / (events + SPEC.shrinkage_tail_events)
-    assert last["k_p500"] == pytest.approx(weight * last["k_own_p500"] + (1 - weight) * last["k_pooled_p500"], abs=1e-12)
+    assert last["k_p500"] == pytest.approx(
+        weight * last["k_own_p500"] + (1 - weight) * last["k_pooled_p500"], abs=1e-12
+    )
     assert last["own_triggers"] * 0.001 < 1
     assert last["k_p10"] == last["k_pooled_p10"], "less than one own tail event carries no weight"
 

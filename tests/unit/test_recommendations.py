@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from plimsoll import recommendations
 from plimsoll.recommendations import DecisionRules, LendingSet, PerpetualSet
 
-RULES = DecisionRules(
-    hold_bps=200, down_steps=1, up_steps=2, lt_grid_bps=50, margin_grid_bps=5, bonus_grid_bps=25
-)
+RULES = DecisionRules(hold_bps=200, down_steps=1, up_steps=2, lt_grid_bps=50, margin_grid_bps=5, bonus_grid_bps=25)
 
 
 def _lending(live: LendingSet | None, target: LendingSet | None, **changes: object):
@@ -86,7 +84,9 @@ def test_initial_margin_stays_above_maintenance(
     mm_steps: int, above: int, target_steps: int, buffer: float, may_loosen: bool
 ) -> None:
     live = PerpetualSet(mm_steps * 5, (mm_steps + above) * 5, 10)
-    mm, im, leverage = _perpetual(live, PerpetualSet(target_steps * 5, 9000, 1), buffer_log=buffer, may_loosen=may_loosen)
+    mm, im, leverage = _perpetual(
+        live, PerpetualSet(target_steps * 5, 9000, 1), buffer_log=buffer, may_loosen=may_loosen
+    )
     stands = [p.proposed if p.proposed is not None else p.in_force for p in (mm, im)]
     assert stands[1] > stands[0]
     if leverage.proposed is not None and leverage.proposed > 1:

@@ -61,9 +61,7 @@ def test_no_bars_give_no_returns() -> None:
     closes=st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=30),
     factor=st.sampled_from([1e-3, 7.0, 1000.0]),
 )
-def test_returns_add_up_and_do_not_depend_on_the_unit_of_the_price(
-    closes: list[float], factor: float
-) -> None:
+def test_returns_add_up_and_do_not_depend_on_the_unit_of_the_price(closes: list[float], factor: float) -> None:
     r = valid_returns(bars(closes))
     assert r.sum() == pytest.approx(np.log(closes[-1] / closes[0]), abs=1e-12)
     np.testing.assert_allclose(valid_returns(bars([factor * c for c in closes])), r, rtol=0, atol=2e-14)

@@ -71,9 +71,7 @@ def toml(table: dict[str, Any]) -> str:
     def walk(part: dict[str, Any], path: list[str]) -> None:
         if path:
             lines.append("[" + ".".join(f'"{key}"' for key in path) + "]")
-        lines.extend(
-            f'"{key}" = {scalar(value)}' for key, value in part.items() if not isinstance(value, dict)
-        )
+        lines.extend(f'"{key}" = {scalar(value)}' for key, value in part.items() if not isinstance(value, dict))
         for key, value in part.items():
             if isinstance(value, dict):
                 walk(value, [*path, key])
@@ -248,9 +246,7 @@ def test_settings_are_frozen() -> None:
         loaded.budget.es_budget = 0.5  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("path", "value"), changes(), ids=lambda v: ".".join(v) if isinstance(v, tuple) else "to"
-)
+@pytest.mark.parametrize(("path", "value"), changes(), ids=lambda v: ".".join(v) if isinstance(v, tuple) else "to")
 def test_config_hash_moves_with_numbers_only(tmp_path: Path, path: tuple[str, ...], value: Any) -> None:
     before = settings_module.load(EMBEDDED).config_hash
     after = load_changed(tmp_path, path, value).config_hash
@@ -261,10 +257,7 @@ def test_config_hash_is_of_content_not_of_layout(tmp_path: Path) -> None:
     table = embedded()
     backwards = {key: table[key] for key in reversed(list(table))}
     (tmp_path / "backwards.toml").write_text(toml(backwards), encoding="utf-8")
-    assert (
-        settings_module.load(tmp_path / "backwards.toml").config_hash
-        == settings_module.load(EMBEDDED).config_hash
-    )
+    assert settings_module.load(tmp_path / "backwards.toml").config_hash == settings_module.load(EMBEDDED).config_hash
 
 
 def test_candles_path_moves_no_number() -> None:

@@ -190,9 +190,7 @@ def test_missing_libraries_without_root_stop_with_the_command(machine: Machine) 
     machine.fake("apt-get", FAKE_APT)
     done = machine.setup(FAKE_NO_LIBRARIES=str(machine.libraries), FAKE_UID="1000")
     assert done.returncode == 1
-    command = (
-        "apt-get install -y --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
-    )
+    command = "apt-get install -y --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
     assert f"Run: sudo {command}" in done.stderr
     assert "apt-get" not in machine.asked
     assert not (machine.project / ".venv").exists()

@@ -101,9 +101,7 @@ def test_a_sound_file_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         ("if not exists sample (", "if not exists other (", "create table if not exists sample ("),
     ],
 )
-def test_a_broken_file_is_refused_by_name(
-    monkeypatch: pytest.MonkeyPatch, old: str, new: str, word: str
-) -> None:
+def test_a_broken_file_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, old: str, new: str, word: str) -> None:
     assert old in SOUND
     with pytest.raises(sql.ContractError, match=re.escape(word)) as caught:
         parse(monkeypatch, SOUND.replace(old, new))

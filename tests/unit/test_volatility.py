@@ -450,9 +450,7 @@ def test_one_row_a_day_with_the_next_bar_as_target(prices: pd.DataFrame, full: W
     assert list(rows["target_date"]) == [*prices["date"].iloc[SPEC.minimum_any + 1 :], pd.Timestamp(NEXT)]
     assert list(rows["return_count"]) == list(range(SPEC.minimum_any, len(prices)))
     assert (rows["target_date"] > rows["as_of"]).all()
-    assert np.isfinite(rows[["mu_daily", "sigma_daily", "sigma_long_run_daily", "sigma_eff_daily"]]).all(
-        axis=None
-    )
+    assert np.isfinite(rows[["mu_daily", "sigma_daily", "sigma_long_run_daily", "sigma_eff_daily"]]).all(axis=None)
     assert rows["fit_end"].isna().eq(rows["rung"].isin(["ewma", "ewma_short"])).all()
 
 
@@ -495,9 +493,7 @@ def test_no_forecast_knows_its_target(prices: pd.DataFrame, full: WalkForward) -
         other.loc[cut:, "close_usd"] = wild[cut:] * (prices["close_usd"][cut - 1] / wild[cut - 1])
         rows = walk(other).forecasts
         target = prices["date"][cut]
-        same_bytes(
-            rows[rows["target_date"] <= target], full.forecasts[full.forecasts["target_date"] <= target]
-        )
+        same_bytes(rows[rows["target_date"] <= target], full.forecasts[full.forecasts["target_date"] <= target])
         later = rows["target_date"] > target
         assert later.any()
         assert (rows["sigma_daily"] != full.forecasts["sigma_daily"])[later].all()
@@ -631,9 +627,7 @@ def test_too_few_returns_give_no_row(prices: pd.DataFrame) -> None:
 def test_the_unit_of_the_price_does_not_matter(prices: pd.DataFrame, full: WalkForward) -> None:
     rows = walk(prices.assign(close_usd=1000 * prices["close_usd"])).forecasts
     assert list(rows["rung"]) == list(full.forecasts["rung"])
-    np.testing.assert_allclose(
-        rows["sigma_long_run_daily"], full.forecasts["sigma_long_run_daily"], rtol=1e-12
-    )
+    np.testing.assert_allclose(rows["sigma_long_run_daily"], full.forecasts["sigma_long_run_daily"], rtol=1e-12)
     short = rows["rung"] == "ewma_short"
     np.testing.assert_allclose(rows["sigma_daily"][short], full.forecasts["sigma_daily"][short], rtol=1e-12)
     # Rounding in the sixteenth digit of a return shifts where the optimiser stops, by far less than matters.
