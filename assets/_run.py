@@ -1,7 +1,7 @@
 """What every asset needs to know of its run: the days it covers, whose configuration, and how its rows are stamped.
 
-What lives here: reading a Dagster context into plain values, staleness of stored rows, vintages, commits. What does not:
-formulas, SQL.
+What lives here: reading a Dagster context into plain values, staleness of stored rows, vintages, commits. What does
+not: formulas, SQL.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def of(context: dg.AssetExecutionContext, settings: Settings) -> Run:
 
 
 def with_vintage(frame: pd.DataFrame, run: Run, prices: pd.DataFrame) -> pd.DataFrame:
-    """Mark rows ``live`` that were computed for their own day from data whose arrival was recorded, else ``reconstructed``."""
+    """Mark rows ``live`` that were computed for their own day from data whose arrival was recorded, else not."""
     assumed = prices[prices["date"] == pd.Timestamp(run.end)].groupby("symbol")["is_known_at_assumed"].any()
     recorded = frame["symbol"].map(~assumed.astype(bool)).fillna(False).astype(bool) if len(assumed) else False
     is_live = (frame["as_of"] == pd.Timestamp(run.end)) & recorded

@@ -19,6 +19,7 @@ from dagster_project.progress import step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 from plimsoll import backtest, breaches
+from reports.words import records
 
 BREACH_KEY = ("target_date", "symbol", "side", "series", "model", "tail_probability_bps", "methodology", "config_hash")
 COVERAGE_KEY = ("as_of", "scope", "side", "series", "model", "tail_probability_bps", "methodology", "config_hash")
@@ -65,7 +66,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         description="What happened against what was forecast, one fact a row: closes, excursions, triggers, and the "
         "overshoot given a trigger against estimator, budget, published parameters and three baselines.",
     )
-    def breach(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def breach(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("breaches"):
             with warehouse.session() as session:
@@ -111,10 +112,10 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         group_name="backtest",
         kinds={"python", "duckdb"},
         code_version=plimsoll.METHODOLOGY,
-        description="Backtest table of the day: observations, exceptions, achieved coverage, tests, zones and power, by "
-        "market and pooled, with date-block intervals.",
+        description="Backtest table of the day: observations, exceptions, achieved coverage, tests, zones and power, "
+        "by market and pooled, with date-block intervals.",
     )
-    def coverage(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def coverage(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("coverage"):
             with warehouse.session() as session:
@@ -131,7 +132,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
 
 def coverage_of(settings: Settings, facts: pd.DataFrame, day: date) -> pd.DataFrame:
-    """The backtest table of one day, from facts up to it; empty where there are none."""
+    """Return the backtest table of one day, from facts up to it; empty where there are none."""
     known = facts[facts["target_date"] <= pd.Timestamp(day)]
     if known.empty:
         return pd.DataFrame()
@@ -149,4 +150,4 @@ def _headline(rows: pd.DataFrame, day: date) -> dict[str, dg.MetadataValue]:
         & (rows["model"] == "estimator")
         & (rows["tail_probability_bps"] == 100)
     ]
-    return {f"coverage_99_{r.side}": dg.MetadataValue.float(1 - float(r.exception_rate)) for r in mine.itertuples()}
+    return {f"coverage_99_{r.side}": dg.MetadataValue.float(1 - float(r.exception_rate)) for r in records(mine)}

@@ -1,7 +1,7 @@
 """Gates: the SQL checks that every published number must pass, as asset checks and as what readers verify again.
 
-What lives here: which check guards which table, whether it blocks, and running it with the parameters it names. What does
-not: the rules (``sql/checks``).
+What lives here: which check guards which table, whether it blocks, and running it with the parameters it names. What
+does not: the rules (``sql/checks``).
 """
 
 import re

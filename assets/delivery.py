@@ -23,7 +23,7 @@ from reports import message, render, view
 AUDIENCE = "committee"
 
 
-class StaleReport(RuntimeError):
+class StaleReportError(RuntimeError):
     """The report on disk is not the one that the store committed."""
 
 
@@ -45,7 +45,7 @@ def deliver(session: Session, settings: Settings, run: _run.Run) -> int:
         pdf = folder / newest["report_path"] / "report.pdf"
         content = pdf.read_bytes() if pdf.is_file() else b""
         if files.sha256(content) != newest["pdf_sha256"]:
-            raise StaleReport(f"{pdf}: not the report that was committed; materialize risk_report for {day} again")
+            raise StaleReportError(f"{pdf}: not the report that was committed; materialize risk_report for {day} again")
         built = view.build(gather(session, settings, day))
         rendered = render.Rendered(
             pdf=content,
@@ -93,9 +93,10 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         group_name="report",
         kinds={"python", "email"},
         code_version=plimsoll.METHODOLOGY,
-        description="Mail files for the committee, one a recipient, recorded in the outbox. A rerun makes no second mail.",
+        description="Mail files for the committee, one a recipient, recorded in the outbox. A rerun makes "
+        "no second mail.",
     )
-    def delivery(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def delivery(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("mail"), warehouse.session() as session:
             written = deliver(session, settings, run)

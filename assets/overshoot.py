@@ -107,7 +107,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         description="Quantiles of the same-day overshoot beyond a trigger, by side and depth: each market's own shrunk "
         "toward the pool, strictly from earlier trigger days. Writes overshoot_event as well.",
     )
-    def overshoot_quantile(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def overshoot_quantile(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("overshoot"):
             with warehouse.session() as session:

@@ -58,7 +58,7 @@ def data_objection(
     recent = prices.tail(GAP_WATCH_SESSIONS)
     gaps = recent[recent["gap_sessions"] > LONG_GAP_SESSIONS]
     if len(gaps):
-        worst = gaps.loc[gaps["gap_sessions"].idxmax()]
+        worst = gaps.sort_values("gap_sessions").iloc[-1]
         return f"gap of {worst['gap_sessions']} sessions before {worst['date'].date()}"
     return None
 
@@ -104,11 +104,11 @@ def _implied(
 
 def _live(market: Market, product: ProductSpec, side: str) -> LendingSet | PerpetualSet | None:
     if product.product == "lending":
-        use = market.lending and market.lending.in_force
+        use = market.lending.in_force if market.lending else None
         if use is None or side == "short":
             return None
         return LendingSet(use.lt_bps, use.ltv_bps, use.bonus_bps)
-    perp = market.perpetual and market.perpetual.in_force
+    perp = market.perpetual.in_force if market.perpetual else None
     return PerpetualSet(perp.mm_bps, perp.im_bps, 10_000 // perp.im_bps) if perp else None
 
 
@@ -226,10 +226,10 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         group_name="threshold",
         kinds={"python", "duckdb"},
         code_version=plimsoll.METHODOLOGY,
-        description="The parameter in force, the target and what is proposed, with hold, hysteresis and withholding applied "
-        "to each set as a whole.",
+        description="The parameter in force, the target and what is proposed, with hold, hysteresis and withholding "
+        "applied to each set as a whole.",
     )
-    def recommendation(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def recommendation(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("recommendations"):
             with warehouse.session() as session:

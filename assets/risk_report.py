@@ -105,7 +105,7 @@ def _reconciliation(settings: Settings, recommendations: pd.DataFrame) -> str | 
 
 
 def _diagnostics(prices: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:
-    """Standard errors and second start of each market's fit in use."""
+    """Compute standard errors and a second start of each market's fit in use."""
     rows = []
     for symbol, own in fits.groupby("symbol", sort=True):
         fit = own.iloc[-1]
@@ -174,10 +174,10 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         group_name="report",
         kinds={"python", "pdf"},
         code_version=plimsoll.METHODOLOGY,
-        description="The risk report as PDF and decision.json. Verifies every gate against the store before it proposes "
-        "anything; byte-identical when nothing changed.",
+        description="The risk report as PDF and decision.json. Verifies every gate against the store before it "
+        "proposes anything; byte-identical when nothing changed.",
     )
-    def risk_report(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def risk_report(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         written = 0
         with step("report"):

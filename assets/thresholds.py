@@ -151,7 +151,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         description="The log loss budget part by part, and the liquidation threshold, LTV, bonus, margins and leverage "
         "that follow from it, rounded on the venue's grid and tested again.",
     )
-    def threshold(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def threshold(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("thresholds"):
             with warehouse.session() as session:

@@ -4,7 +4,7 @@ What lives here: reading prices, calling the walk-forward, appending fits and fo
 (``plimsoll.volatility``), the calendar's arithmetic (``dagster_project.calendars``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import date
 
 import dagster as dg
@@ -55,7 +55,7 @@ def _known_fits(fits: pd.DataFrame, prices: pd.DataFrame) -> dict[date, Volatili
     return {fit.fit_end: fit for fit in map(_fit_of_row, valid.to_dict("records"))}
 
 
-def _fit_of_row(row: Mapping[str, object]) -> VolatilityFit:
+def _fit_of_row(row: Mapping[Hashable, object]) -> VolatilityFit:
     values = {name: row[name] for name in VolatilityFit.__dataclass_fields__}
     for name, value in values.items():
         if isinstance(value, pd.Timestamp):
@@ -118,10 +118,10 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         group_name="volatility",
         kinds={"python", "duckdb"},
         code_version=plimsoll.METHODOLOGY,
-        description="One-day volatility forecasts by GARCH(1,1)-t with its ladder, walking forward: weekly refits, daily "
-        "filtering, each row from data up to its as_of only. Writes volatility_fit as well.",
+        description="One-day volatility forecasts by GARCH(1,1)-t with its ladder, walking forward: weekly refits, "
+        "daily filtering, each row from data up to its as_of only. Writes volatility_fit as well.",
     )
-    def volatility_forecast(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    def volatility_forecast(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("volatility"), warehouse.session() as session:
             prices = session.query("prices", last=run.end)

@@ -1,7 +1,7 @@
 """Clock: the one place that asks what time it is.
 
-What lives here: the moment at which ingested data became known. No other stage may ask: the day of a run is
-its partition.
+What lives here: the moment at which ingested data became known. What does not: the day of a run, which is
+its partition; no other stage may ask the time.
 """
 
 import os

@@ -64,7 +64,8 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
     """
     chosen = settings or default_settings()
     with warnings.catch_warnings():
-        # Exactly two known ones: single-run backfills are beta, partitioned checks a preview; both are pinned and tested.
+        # Exactly two known ones: single-run backfills are beta, partitioned checks a preview; both are pinned and
+        # tested.
         warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
         warnings.filterwarnings("ignore", category=dg.PreviewWarning, message=".*partitions_def on an AssetCheckSpec.*")
         return _build(chosen, resources or {})

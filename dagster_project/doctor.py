@@ -8,6 +8,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 
@@ -74,7 +75,7 @@ def _folder(settings: Settings) -> Finding:
 
 def _store(settings: Settings) -> Finding:
     warehouse = warehouse_of(settings)
-    if not os.path.exists(warehouse.path):
+    if not Path(warehouse.path).exists():
         return Finding("store", True, "none yet; the first run makes it")
     with warehouse.session() as session:
         last = session.query("last_commit")
@@ -91,7 +92,7 @@ def _orphans(_: Settings) -> Finding:
 
 
 def _outbox(settings: Settings) -> Finding:
-    if not os.path.exists(warehouse_of(settings).path):
+    if not Path(warehouse_of(settings).path).exists():
         return Finding("outbox", True, "empty")
     with warehouse_of(settings).session() as session:
         rows = session.query("outbox")

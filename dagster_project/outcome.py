@@ -4,6 +4,7 @@ What lives here: the short decision table, the coverage table and the outbox as 
 not: the numbers themselves, the PDF.
 """
 
+import io
 import math
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,7 @@ import plimsoll
 from dagster_project import settings as settings_module
 from dagster_project.definitions import warehouse_of
 from dagster_project.settings import Settings
+from reports.words import records
 
 WIDTH = 110
 NAMES = {"lt": "LT", "ltv": "LTV", "bonus": "bonus", "mm": "maintenance", "im": "initial", "max_leverage": "leverage"}
@@ -66,19 +68,9 @@ def _percent(value: Any) -> str:
 
 
 def _text(table: Table) -> str:
-    console = Console(width=WIDTH, no_color=True, highlight=False, record=True, file=_Sink())
+    console = Console(width=WIDTH, no_color=True, highlight=False, record=True, file=io.StringIO())
     console.print(table)
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
-
-
-class _Sink:
-    """A file that keeps nothing: the table is exported, not printed."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        return None
 
 
 def render(found: Summary) -> str:
@@ -95,7 +87,7 @@ def render(found: Summary) -> str:
         ("decision", False),
     ):
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for row in found.decisions[found.decisions["parameter"].isin(LEADING)].itertuples():
+    for row in records(found.decisions[found.decisions["parameter"].isin(LEADING)]):
         table.add_row(
             str(row.symbol),
             str(row.product),
@@ -132,9 +124,7 @@ def coverage(settings: Settings, day: date) -> pd.DataFrame:
 
 def coverage_records(table: pd.DataFrame) -> dict[str, Any]:
     """Return the table as plain values: days as text, unknown numbers as null."""
-    rows = []
-    for record in table.to_dict("records"):
-        rows.append({str(key): _plain(value) for key, value in record.items()})
+    rows = [{str(key): _plain(value) for key, value in record.items()} for record in table.to_dict("records")]
     return {"schema": "plimsoll.backtest/1", "methodology": plimsoll.METHODOLOGY, "rows": rows}
 
 
@@ -185,7 +175,7 @@ def _coverage_text(rows: pd.DataFrame) -> str:
     ranked = rows.assign(rank=rows["model"].map(order).fillna(3)).sort_values(
         ["rank", "model", "side", "tail_probability_bps"], ascending=[True, True, True, False], kind="stable"
     )
-    for row in ranked.itertuples():
+    for row in records(ranked):
         table.add_row(
             str(row.model),
             str(row.side),

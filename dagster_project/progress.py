@@ -31,7 +31,7 @@ def step(name: str, detail: str = "") -> Iterator[None]:
     try:
         yield
     except BaseException:
-        LOGGER.error("failed", extra={"stage": name, "seconds": time.perf_counter() - started})
+        LOGGER.log(logging.ERROR, "failed", extra={"stage": name, "seconds": time.perf_counter() - started})
         raise
     crash_point(f"after {name}")
     LOGGER.info("done", extra={"stage": name, "seconds": time.perf_counter() - started})

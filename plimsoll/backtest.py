@@ -36,9 +36,9 @@ def coverage_table(facts: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     -------
     DataFrame
         One row a scope, side, series, model and probability, with the value columns of the coverage table. Figures that
-        do not apply are NaN: Christoffersen's test on series that are conditional on a trigger, or pooled, where rows are
-        no sequence of days; every test on trigger counts, which have no nominal rate. ``verdict`` says "not enough
-        data" below 250 observations, never "passed".
+        do not apply are NaN: Christoffersen's test on series that are conditional on a trigger, or pooled, where
+        rows are no sequence of days; every test on trigger counts, which have no nominal rate. ``verdict`` says "not
+        enough data" below 250 observations, never "passed".
 
     Notes
     -----

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from plimsoll import returns, tails
+from plimsoll import tails
+from plimsoll.returns import valid_returns
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +74,7 @@ def baselines(prices: pd.DataFrame, forecasts: pd.DataFrame, ewma_lambda: float)
     Baselines
         Each limit for a target date uses returns up to ``as_of`` only.
     """
-    r = returns.valid_returns(prices)
+    r = valid_returns(prices)
     position = np.searchsorted(r.index.to_numpy(), forecasts["as_of"].to_numpy(), side="right") - 1
     known = position >= 0
     limits: dict[tuple[str, str, int], Floats] = {}
@@ -135,7 +136,7 @@ def daily_breaches(prices: pd.DataFrame, forecasts: pd.DataFrame, base: Baseline
     symbol = str(prices["symbol"].iloc[0])
     frames: list[pd.DataFrame] = []
     for side, sign in (("long", -1.0), ("short", 1.0)):
-        realised = sign * np.log(judged["close_usd"] / judged["previous_close_usd"]).to_numpy(np.float64)
+        realised = sign * np.log((judged["close_usd"] / judged["previous_close_usd"]).to_numpy(np.float64))
         for bps in DAILY_PROBABILITIES_BPS:
             for model, name in (
                 ("garch_t", "textbook"),
@@ -146,7 +147,7 @@ def daily_breaches(prices: pd.DataFrame, forecasts: pd.DataFrame, base: Baseline
                 frames.append(_facts(judged, symbol, side, "var_close", model, bps, limit, realised))
         ranged = judged[judged["high_usd"].notna() & judged["low_usd"].notna()]
         extreme = ranged["low_usd"] if side == "long" else ranged["high_usd"]
-        excursion = sign * np.log(extreme / ranged["previous_close_usd"]).to_numpy(np.float64)
+        excursion = sign * np.log((extreme / ranged["previous_close_usd"]).to_numpy(np.float64))
         standard = pd.Series(excursion / ranged["sigma_daily"].to_numpy(np.float64))
         for bps in DAILY_PROBABILITIES_BPS:
             past = standard.rolling(EXCURSION_HISTORY, min_periods=EXCURSION_HISTORY // 2)
@@ -164,7 +165,8 @@ def _judged(prices: pd.DataFrame, forecasts: pd.DataFrame) -> pd.DataFrame:
     rows = forecasts[["target_date", "sigma_daily"]].reset_index(drop=True)
     rows["row"] = np.arange(len(rows))
     bars = rows.merge(prices, left_on="target_date", right_on="date", how="inner", validate="one_to_one")
-    return bars[bars["is_return_valid"]].reset_index(drop=True)
+    judged: pd.DataFrame = bars[bars["is_return_valid"].to_numpy(np.bool_)].reset_index(drop=True)
+    return judged
 
 
 def _facts(
@@ -190,8 +192,9 @@ def _facts(
             "limit_sigma": limit / days["sigma_daily"].to_numpy(np.float64),
         }
     )
-    facts = facts[np.isfinite(facts["limit_log"])]
-    return facts.assign(is_breach=facts["realised_log"] > facts["limit_log"])
+    known = facts[np.isfinite(facts["limit_log"].to_numpy(np.float64))]
+    judged: pd.DataFrame = known.assign(is_breach=known["realised_log"] > known["limit_log"])
+    return judged
 
 
 def overshoot_breaches(

@@ -89,14 +89,15 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     Returns
     -------
     DataFrame
-        The value columns of the threshold table. ``status`` is ``withheld`` with a ``note`` and null parameters where k,
-        volatility, the users' buffer or traded volume is unknown or the size cannot be absorbed: not enough data is an answer.
+        The value columns of the threshold table. ``status`` is ``withheld`` with a ``note`` and null parameters
+        where k, volatility, the users' buffer or traded volume is unknown or the size cannot be absorbed: not enough
+        data is an answer.
 
     Notes
     -----
-    The generalised Pareto tail of the pool is stretched by k over pooled k at one percent, so that the expected-shortfall
-    form speaks about the same market as the quantile form. Where the expected bad debt at the tail's threshold lies below
-    its budget already, the quantile binds. Source: ``docs/methodology.md``.
+    The generalised Pareto tail of the pool is stretched by k over pooled k at one percent, so that the
+    expected-shortfall form speaks about the same market as the quantile form. Where the expected bad debt at the
+    tail's threshold lies below its budget already, the quantile binds. Source: ``docs/methodology.md``.
     """
     n = len(days)
     sigma = days["sigma_eff_daily"].to_numpy(np.float64)

@@ -178,8 +178,8 @@ def date_block_interval(
 ) -> tuple[float, float]:
     """Interval of an exceedance rate by resampling blocks of consecutive dates.
 
-    Exceptions cluster on few market-wide days, so rows are no sample of their own: all rows of a date stay together, and
-    dates stay with their neighbours.
+    Exceptions cluster on few market-wide days, so rows are no sample of their own: all rows of a date stay together,
+    and dates stay with their neighbours.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def date_block_interval(
 def verdict(
     exceptions: int, observations: int, p: float, *, minimum_observations: int = 250, level: float = 0.05
 ) -> str:
-    """Word for a coverage test: ``consistent``, ``rejected: too many``, ``rejected: too few`` or ``not enough data``."""
+    """Word a coverage test: ``consistent``, ``rejected: too many``, ``rejected: too few`` or ``not enough data``."""
     if observations < minimum_observations:
         return "not enough data"
     if kupiec(exceptions, observations, p).p_value >= level:

@@ -145,7 +145,7 @@ def liquidation_threshold(total: ArrayLike) -> Floats:
 def threshold_cap(*, move: ArrayLike, oracle_deviation: ArrayLike, bonus: ArrayLike, side: str = "long") -> Floats:
     r"""Largest threshold with a bonus fixed by governance.
 
-    .. math:: LT_{cap} = \frac{(1-\delta)e^{-X}}{1+b} \text{ (long)}, \qquad \frac{e^{-X}}{(1+\delta)(1+b)} \text{ (short)}
+    .. math:: LT_{cap} = \frac{(1-\delta)e^{-X}}{1+b} \text{ long}, \quad \frac{e^{-X}}{(1+\delta)(1+b)} \text{ (short)}
     """
     deviation = _floats(oracle_deviation)
     keeps = 1 - deviation if _is_long(side) else 1 / (1 + deviation)
@@ -186,7 +186,7 @@ def maximum_ltv(*, lt: ArrayLike, buffer_log: ArrayLike) -> Floats:
 
 
 def initial_margin(*, maintenance: ArrayLike, buffer_log: ArrayLike, side: str) -> Floats:
-    r"""Initial margin: :math:`1-(1-m)e^{-A_u}` long, :math:`(1+m)e^{A_u}-1` short."""
+    r"""Return the initial margin: :math:`1-(1-m)e^{-A_u}` long, :math:`(1+m)e^{A_u}-1` short."""
     m, buffer = _floats(maintenance), _floats(buffer_log)
     return 1 - (1 - m) * np.exp(-buffer) if _is_long(side) else (1 + m) * np.exp(buffer) - 1
 
@@ -201,7 +201,7 @@ def absorbed_move_lending(
 ) -> Floats:
     r"""Log move that a threshold in force absorbs.
 
-    .. math:: x_0 = -\ln\frac{LT(1+b)}{1-\delta} \text{ (long)}, \qquad -\ln\left(LT(1+b)(1+\delta)\right) \text{ (short)}
+    .. math:: x_0 = -\ln\frac{LT(1+b)}{1-\delta} \text{ long}, \quad -\ln\left(LT(1+b)(1+\delta)\right) \text{ (short)}
     """
     used = _floats(lt) * (1 + _floats(bonus))
     deviation = _floats(oracle_deviation)

@@ -109,8 +109,8 @@ def propose_lending(
     if target is None or withheld_reason is not None:
         return (
             lt,
-            _withheld("ltv", in_force and in_force.ltv_bps, lt),
-            _withheld("bonus", in_force and in_force.bonus_bps, lt),
+            _withheld("ltv", None if in_force is None else in_force.ltv_bps, lt),
+            _withheld("bonus", None if in_force is None else in_force.bonus_bps, lt),
         )
     stands = _stands(lt)
     wanted = min(
@@ -187,8 +187,8 @@ def propose_perpetual(
     if target is None or withheld_reason is not None:
         return (
             mm,
-            _withheld("im", in_force and in_force.im_bps, mm),
-            _withheld("max_leverage", in_force and in_force.max_leverage, mm),
+            _withheld("im", None if in_force is None else in_force.im_bps, mm),
+            _withheld("max_leverage", None if in_force is None else in_force.max_leverage, mm),
         )
     stands = _stands(mm)
     margin = liquidation.initial_margin(maintenance=stands / 1e4, buffer_log=buffer_log, side=side)

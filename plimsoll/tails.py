@@ -36,7 +36,7 @@ def normal_quantile(p: ArrayLike) -> Floats:
 
 
 def normal_es(p: ArrayLike) -> Floats:
-    r"""Expected shortfall of the standard normal law, :math:`\varphi(z_p)/p`."""
+    r"""Return the expected shortfall of the standard normal law, :math:`\varphi(z_p)/p`."""
     tail = np.asarray(p, dtype=np.float64)
     z = special.ndtri(tail)
     return np.asarray(np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi) / tail, dtype=np.float64)
@@ -63,7 +63,7 @@ def student_t_quantile(p: ArrayLike, nu: ArrayLike) -> Floats:
 
 
 def student_t_es(p: ArrayLike, nu: ArrayLike) -> Floats:
-    r"""Expected shortfall of the unit-variance Student t law.
+    r"""Return the expected shortfall of the unit-variance Student t law.
 
     .. math:: \sqrt{\tfrac{\nu-2}{\nu}}\,\frac{t_\nu(q)}{p}\,\frac{\nu+q^2}{\nu-1}, \qquad q = t_\nu^{-1}(p)
     """
@@ -133,11 +133,11 @@ def _negative_loglikelihood(xi: float, beta: float, y: Floats) -> float:
     if beta <= 0:
         return np.inf
     if abs(xi) < XI_ZERO:
-        return len(y) * np.log(beta) + float(y.sum()) / beta
+        return float(len(y) * np.log(beta) + y.sum() / beta)
     inside = 1 + xi * y / beta
     if inside.min() <= 0:
         return np.inf
-    return len(y) * np.log(beta) + (1 + 1 / xi) * float(np.log(inside).sum())
+    return float(len(y) * np.log(beta) + (1 + 1 / xi) * np.log(inside).sum())
 
 
 def gpd_negative_loglikelihood(xi: float, beta: float, excesses: ArrayLike) -> float:
@@ -250,7 +250,7 @@ def gpd_quantile(fit: GpdFit, p: ArrayLike) -> Floats:
 
 
 def gpd_es(fit: GpdFit, p: ArrayLike) -> Floats:
-    r"""Expected shortfall, :math:`z_p/(1-\xi) + (\beta - \xi u)/(1-\xi)`; finite for shapes below one."""
+    r"""Return the expected shortfall, :math:`z_p/(1-\xi) + (\beta - \xi u)/(1-\xi)`; finite for shapes below one."""
     return np.asarray((gpd_quantile(fit, p) + fit.beta - fit.xi * fit.threshold) / (1 - fit.xi), dtype=np.float64)
 
 
@@ -274,7 +274,7 @@ def gpd_survival(
 def expected_bad_debt(
     x0: ArrayLike, *, threshold: ArrayLike, xi: ArrayLike, beta: ArrayLike, tail_fraction: ArrayLike
 ) -> Floats:
-    r"""Expected bad debt per unit of debt given a trigger, for a position that absorbs a log move of x0.
+    r"""Compute expected bad debt per unit of debt given a trigger, for a position that absorbs a log move of x0.
 
     .. math:: E[(1-e^{-(X-x_0)})^+] = \int_{x_0}^\infty e^{-(x-x_0)}\,\bar F_X(x)\,dx
 

@@ -6,6 +6,7 @@ half a second that a table needs not pay.
 
 import io
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class Chart:
     alt: str
 
 
-def _style() -> dict[str, Any]:
+def _style() -> Any:
     return {
         "svg.fonttype": "none",
         "svg.hashsalt": "plimsoll",
@@ -89,19 +90,20 @@ def thinned(x: np.ndarray, y: np.ndarray, points: int = POINTS) -> tuple[np.ndar
         return x, y
     edges = np.linspace(0, len(x), points // 2 + 1).astype(int)
     chosen: list[int] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         part = y[low:high]
         chosen += sorted({low + int(part.argmin()), low + int(part.argmax())})
     return x[chosen], y[chosen]
 
 
 def _dates(axis: Any, years: float) -> None:
-    from matplotlib.dates import ConciseDateFormatter, MonthLocator, YearLocator
+    import matplotlib.dates as days
 
-    locator = YearLocator(max(1, round(years / 5))) if years > 2.5 else MonthLocator(bymonth=(1, 5, 9))
+    typed: Any = days
+    locator = typed.YearLocator(max(1, round(years / 5))) if years > 2.5 else typed.MonthLocator(bymonth=(1, 5, 9))
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(
-        ConciseDateFormatter(
+        typed.ConciseDateFormatter(
             locator,
             show_offset=False,
             formats=["%Y", "%b %y", "%d %b", "", "", ""],
@@ -134,7 +136,7 @@ def overview(panels: list[dict[str, Any]]) -> Chart:
         in_force``.
     """
     columns = len(panels)
-    figure, axes = _figure(178, 78, 3, columns, sharey="row", sharex="col")
+    figure, axes = _figure(178, 62, 3, columns, sharey="row", sharex="col")
     sentences = []
     for at, panel in enumerate(panels):
         price = panel["price"]

@@ -1,7 +1,7 @@
 """Mail: the decision as one message a recipient, the same bytes every time.
 
-What lives here: headers, bodies and attachments. What does not: states and sending (``assets.delivery``), wording of the
-decision (``view``).
+What lives here: headers, bodies and attachments. What does not: states and sending (``assets.delivery``), wording of
+the decision (``view``).
 """
 
 import hashlib
@@ -62,7 +62,7 @@ def build(view: ReportView, rendered: Rendered, *, sender: str, recipient: str, 
     message.set_content(plain.get_template("mail.txt.j2").render(values))
     message.add_alternative(templates.get_template("mail.html.j2").render(values), subtype="html")
     if panels:
-        page = message.get_payload()[1]
+        page = list(message.iter_parts())[1]
         assert isinstance(page, EmailMessage)
         page.add_related(charts.png(panels), "image", "png", cid="<overview>", filename="overview.png")
     message.add_attachment(rendered.pdf, maintype="application", subtype="pdf", filename=f"plimsoll-{view.as_of}.pdf")

@@ -63,7 +63,7 @@ def _fetcher() -> Any:
     from weasyprint import URLFetcher
     from weasyprint.urls import URLFetcherResponse
 
-    class Inside(URLFetcher):
+    class Inside(URLFetcher):  # type: ignore[misc]
         """Serves our fonts and images carried in the page; every other address is refused."""
 
         def fetch(self, url: str, headers: dict[str, str] | None = None) -> Any:

@@ -1,7 +1,7 @@
 """Tagging: what the PDF writer leaves undone for readers who cannot see the page.
 
-What lives here: a pass over the finished PDF: running heads become artifacts, header cells get a scope, links print. What
-does not: any visible change.
+What lives here: a pass over the finished PDF: running heads become artifacts, header cells get a scope, links print.
+What does not: any visible change.
 """
 
 import io

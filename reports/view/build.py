@@ -237,7 +237,7 @@ def _fits(inputs: ReportInputs) -> list[dict[str, str]]:
     for r in words.records(inputs.fits):
         own = inputs.diagnostics[inputs.diagnostics["symbol"] == r.symbol]
         errors = dict(zip(own["parameter"], own["std_error"], strict=True))
-        gap = own["second_start_gap"].iloc[0] if len(own) else None
+        gap: Any = own["second_start_gap"].iloc[0] if len(own) else None
 
         def shown(name: str, value: float, digits: int, errors: dict[str, float] = errors) -> str:
             if words.is_missing(value):
@@ -339,7 +339,7 @@ def _limits(inputs: ReportInputs) -> list[str]:
 
 
 def _provenance(inputs: ReportInputs) -> list[tuple[str, str]]:
-    vintages = inputs.forecasts["vintage"].value_counts() if len(inputs.forecasts) else {}
+    vintages: dict[str, int] = dict(inputs.forecasts["vintage"].value_counts())
     return [
         ("Decision id", inputs.decision_id),
         ("Method", inputs.methodology),

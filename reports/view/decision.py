@@ -24,7 +24,7 @@ NAMES = {
 }
 SHORT = {"lt": "LT", "ltv": "LTV", "bonus": "bonus", "mm": "MM", "im": "IM", "max_leverage": "leverage"}
 SIGNS = {"tighten": "▼", "loosen": "▲", "hold": "■", "withheld": "✗", "new": "●", "unchanged": "·"}
-PAGE_ROWS = 8
+PAGE_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,10 @@ def rows(inputs: ReportInputs) -> list[DecisionRow]:
     """Decision rows of all markets, most urgent first."""
     order = {market.symbol: at for at, market in enumerate(inputs.markets)}
     found = []
-    for (symbol, product, side), mine in inputs.recommendations.groupby(["symbol", "product", "side"], sort=True):
-        by_name = mine.set_index("parameter")
-        lead, follow = by_name.loc[LEADING[product]], by_name.loc[FOLLOWING[product]]
+    for key, mine in inputs.recommendations.groupby(["symbol", "product", "side"], sort=True):
+        symbol, product, side = (str(part) for part in key)
+        lead = mine[mine["parameter"] == LEADING[product]].iloc[0]
+        follow = mine[mine["parameter"] == FOLLOWING[product]].iloc[0]
         status = min((str(s) for s in (lead["status"], follow["status"])), key=URGENCY.index)
         now, then = _integer(lead["in_force"]), _integer(lead["proposed"])
         moved = lead if lead["status"] == status else follow
@@ -123,7 +124,7 @@ def _following(product: str, row: pd.Series) -> str:
 
 
 def headline(table: list[DecisionRow], *, is_withheld: bool) -> str:
-    """The decision as a sentence with counts."""
+    """Word the decision as a sentence with counts."""
     if is_withheld:
         return "Publication withheld: no threshold is proposed"
     counts = Counter(row.status for row in table)
@@ -199,7 +200,7 @@ def _doubt(inputs: ReportInputs) -> str:
         ]
     if not len(pooled):
         return "Doubt: no trigger has been judged yet, so how often such thresholds fail is unknown."
-    worst = pooled.loc[pooled["exception_rate"].idxmax()]
+    worst = pooled.sort_values("exception_rate").iloc[-1]
     return (
         f"Doubt: given a trigger, the 99 % overshoot estimate failed {words.percent(worst['exception_rate'], 1)} of the time on "
         f"the {worst['side']} side ({words.count(worst['exceptions'])} of {words.count(worst['observations'])} triggers, 90 % interval "
@@ -228,7 +229,7 @@ def actions(inputs: ReportInputs, table: list[DecisionRow]) -> list[tuple[str, s
 
 
 def triggers(inputs: ReportInputs) -> list[str]:
-    """What would change this advice."""
+    """List what would change this advice."""
     out = ["A newer bar: every number is computed again each night"]
     newest = inputs.forecasts.groupby("symbol").tail(1)
     calm = newest[newest["sigma_daily"] < newest["sigma_long_run_daily"]]

@@ -51,7 +51,7 @@ class MarketPage:
     facts: list[tuple[str, str]]
     parameters: list[dict[str, str]]
     budgets: list[dict[str, Any]]
-    sensitivities: list[dict[str, str]]
+    sensitivities: list[dict[str, Any]]
     sensitivity_heads: list[str]
     backtest: list[dict[str, str]]
     depths: list[dict[str, str]]
@@ -176,14 +176,14 @@ def _bars(newest: pd.DataFrame) -> list[tuple[str, list[tuple[str, float]]]]:
     ]
 
 
-def _sensitivities(rows: pd.DataFrame) -> list[dict[str, str]]:
+def _sensitivities(rows: pd.DataFrame) -> list[dict[str, Any]]:
     out = []
     for (product, side), mine in rows.groupby(["product", "side"], sort=True):
         table = {(r.tail_probability_bps, r.horizon_factor): r.value_bps for r in words.records(mine)}
         base = 100
         cells = [table.get((p, 1.0)) for p in (100, 50, 10)] + [table.get((base, f)) for f in (0.5, 2.0)]
         name = SHORT[str(mine["parameter"].iloc[0])]
-        out.append({"what": f"{product} {side} {name}", "cells": [words.bps(c) for c in cells]})  # type: ignore[dict-item]
+        out.append({"what": f"{product} {side} {name}", "cells": [words.bps(c) for c in cells]})
     return out
 
 
@@ -289,7 +289,12 @@ def _path(symbol: str, thresholds: pd.DataFrame, in_force: pd.DataFrame) -> Char
         if mine.empty:
             continue
         series = [
-            (side, rows["target_date"].to_numpy(), rows[column].to_numpy(np.float64) / 100, charts.SIDE_COLOURS[side])
+            (
+                side,
+                rows["target_date"].to_numpy(),
+                rows[column].to_numpy(np.float64) / 100,
+                charts.SIDE_COLOURS[str(side)],
+            )
             for side, rows in mine.groupby("side", sort=True)
         ]
         held = in_force[(in_force["product"] == product) & (in_force["parameter"] == column.removesuffix("_bps"))]

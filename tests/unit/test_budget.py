@@ -130,15 +130,18 @@ def test_more_risk_never_loosens(sigma: float, factor: float, name: str, side: s
 
 def test_rounded_lending_sets_pass_the_validity_test_again() -> None:
     row = _one(LENDING)
-    assert thresholds.is_valid_lending(
-        lt_bps=row["lt_bps"],
-        ltv_bps=row["ltv_bps"],
-        bonus_bps=row["bonus_bps"],
-        move=row["lambda_move"],
-        oracle_deviation=0.005,
-        slippage=-np.expm1(-row["lambda_slippage"]),
-        fee=0.001,
-        protocol_share=0.1,
-        cap_bps=8800,
-        side="long",
+    assert (
+        thresholds.lending_violations(
+            lt_bps=int(row["lt_bps"]),
+            ltv_bps=int(row["ltv_bps"]),
+            bonus_bps=int(row["bonus_bps"]),
+            move=float(row["lambda_move"]),
+            oracle_deviation=0.005,
+            slippage=float(-np.expm1(-row["lambda_slippage"])),
+            fee=0.001,
+            protocol_share=0.1,
+            cap_bps=8800,
+            side="long",
+        )
+        == ()
     )
