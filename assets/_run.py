@@ -45,7 +45,7 @@ class Run:
 def of(context: dg.AssetExecutionContext, settings: Settings) -> Run:
     """Read the run's days from its partition key or range."""
     keys = sorted(context.partition_keys)
-    return Run(settings, tuple(date.fromisoformat(key) for key in keys), context.run_id)
+    return Run(settings, tuple(date.fromisoformat(key) for key in keys), context.run.run_id)
 
 
 def with_vintage(frame: pd.DataFrame, run: Run, prices: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,6 @@ rows (``plimsoll.candles``), calendars, formats of files (``dagster_project.mark
 import gzip
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -176,21 +175,18 @@ def price_rows(settings: Settings, symbol: str, newest: pd.DataFrame, no_quote: 
 
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the market data assets of a configuration."""
-    common: dict[str, Any] = {
-        "partitions_def": partitions,
-        "backfill_policy": dg.BackfillPolicy.single_run(),
-        "group_name": "market_data",
-        "kinds": {"python", "duckdb"},
-        "code_version": plimsoll.METHODOLOGY,
-    }
 
     @dg.asset(
         name="candle",
         description="Daily candles as first seen, typed and screened; revisions are appended, rows that "
         "cannot be bars are quarantined, raw bytes are kept. Writes raw_file and candle_quarantine too.",
-        **common,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="market_data",
+        kinds={"python", "duckdb"},
+        code_version=plimsoll.METHODOLOGY,
     )
-    def candle(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
+    def candle(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("candles"), warehouse.session() as session:
             counts = ingest(session, settings, run)
@@ -201,9 +197,13 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         deps=["candle"],
         description="One bar a market and day with the close before, gaps against the market's calendar and "
         "traded value: what every model reads.",
-        **common,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="market_data",
+        kinds={"python", "duckdb"},
+        code_version=plimsoll.METHODOLOGY,
     )
-    def price(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
+    def price(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         written, gaps = 0, 0
         with step("price"), warehouse.session() as session:

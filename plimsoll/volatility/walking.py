@@ -128,7 +128,7 @@ def walk_forward(
         fit_end[week] = dates[start] if fit.rung != "ewma" else np.datetime64("NaT")
     long_run = _long_run(values, counts, round(spec.long_run_years * spec.periods_per_year))
     floor = _past_quantile(sigma, wanted, sigma_history)
-    following = np.concatenate([dates[1:], [np.datetime64(next_session, "ns")]])
+    following = np.concatenate([dates[1:], [np.datetime64(next_session, "ns")]])[: len(dates)]
     forecasts = pd.DataFrame(
         {
             "as_of": dates,
@@ -166,7 +166,7 @@ def _refuse(
 
 def _refit_days(days: pd.Series) -> NDArray[np.int64]:
     """Position of the first bar of each bar's ISO week."""
-    monday = (days - pd.to_timedelta(days.dt.dayofweek, unit="D")).to_numpy()
+    monday = (days - pd.to_timedelta(days.dt.day_of_week, unit="D")).to_numpy()
     first = np.concatenate([[True], monday[1:] != monday[:-1]])
     return np.maximum.accumulate(np.where(first, np.arange(len(days)), 0))
 
