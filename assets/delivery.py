@@ -15,7 +15,7 @@ from assets._table import table_metadata
 from assets.risk_report import gather
 from dagster_project import files
 from dagster_project import settings as settings_module
-from dagster_project.progress import step
+from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
 from reports import message, render, view
@@ -74,6 +74,7 @@ def deliver(session: Session, settings: Settings, run: _run.Run) -> int:
                     "decision_id": str(newest["decision_id"]),
                 }
             )
+        crash_point("written mail")
         frame = pd.DataFrame(rows)
         with session.transaction():
             count = session.insert("outbox", frame)

@@ -17,7 +17,7 @@ from assets.recommendations import in_force_rows
 from assets.thresholds import sensitivities
 from dagster_project import files
 from dagster_project import settings as settings_module
-from dagster_project.progress import step
+from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse, frame_hash
 from plimsoll import returns, volatility
@@ -158,6 +158,7 @@ def write(session: Session, settings: Settings, run: _run.Run, inputs: ReportInp
         with session.transaction():
             written = session.insert("report", row)
             _run.commit(session, run, "risk_report", written, row)
+    crash_point("committed report")
     for name, content in outputs.items():
         files.write_atomic(folder / relative / name, content)
     return written

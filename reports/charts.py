@@ -67,9 +67,10 @@ def _figure(width_mm: float, height_mm: float, rows: int = 1, columns: int = 1, 
     from matplotlib import font_manager
     from matplotlib.figure import Figure
 
-    file = fonts.folder() / fonts.FILES["normal"]
-    if not any(entry.fname == str(file) for entry in font_manager.fontManager.ttflist):
-        font_manager.fontManager.addfont(str(file))
+    file, known = str(fonts.folder() / fonts.FILES["normal"]), font_manager.fontManager.ttflist
+    if not any(entry.fname == file for entry in known):
+        # One file carries every weight, but matplotlib looks for a file a weight.
+        known += [font_manager.FontEntry(file, 0, fonts.FAMILY, weight=weight) for weight in (400, 700)]
     mpl.rcParams.update(_style())
     figure = Figure(figsize=(width_mm / 25.4, height_mm / 25.4))
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)

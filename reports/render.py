@@ -5,10 +5,15 @@ What lives here: templates, the fetcher that reaches nothing outside, options of
 """
 
 import base64
+import calendar
 import hashlib
 import io
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from typing import Any
 
@@ -77,6 +82,20 @@ def _fetcher() -> Any:
     return Inside(allowed_protocols=["data", "plimsoll"], allow_redirects=False, fail_on_errors=True)
 
 
+@contextmanager
+def _writing_at(moment: datetime) -> Iterator[None]:
+    """Let fontTools stamp the fonts that it writes with ``moment``: it would ask the clock."""
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = str(calendar.timegm(moment.timetuple()))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before
+
+
 def render(view: ReportView) -> Rendered:
     """Render a view.
 
@@ -114,7 +133,8 @@ def render(view: ReportView) -> Rendered:
         page = HTML(string=text, url_fetcher=fetcher, base_url="plimsoll:page")
         sheet = CSS(string=style, url_fetcher=fetcher, font_config=configuration)
         document = page.render(stylesheets=[sheet], font_config=configuration, attachments=[attachment], **options)
-        document.write_pdf(out, attachments=[attachment], pdf_identifier=identifier, **options)
+        with _writing_at(moment):
+            document.write_pdf(out, attachments=[attachment], pdf_identifier=identifier, **options)
     except Exception as error:
         raise RenderError(f"report of {view.as_of}: {error}") from error
     except BaseException as error:  # WeasyPrint's refusal to fetch is no Exception.

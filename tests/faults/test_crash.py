@@ -18,19 +18,17 @@ from dagster_project.nightly import run_nightly
 outcome = run_nightly(settings.load(Path(sys.argv[1])), date.fromisoformat(sys.argv[2]))
 sys.exit(0 if outcome.is_success else 1)
 """
-STAGES = (
-    "candles",
-    "price",
-    "volatility",
-    "overshoot",
-    "thresholds",
-    "breaches",
-    "coverage",
-    "recommendations",
-    "report",
-    "mail",
+STAGES = ("candles", "price", "volatility", "overshoot", "thresholds", "breaches", "coverage", "recommendations")
+POINTS = (
+    "before candles",
+    *(f"after {name}" for name in STAGES),
+    "before report",
+    "committed report",
+    "after report",
+    "written mail",
+    "after mail",
 )
-POINTS = [f"after {name}" for name in STAGES] + ["before candles", "before report", "committed report", "written mail"]
+"""In the order in which a night passes them: a stage that is done already writes nothing when it is run again."""
 
 
 def nightly(folder: Path, crash_at: str = "") -> int:

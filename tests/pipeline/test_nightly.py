@@ -61,6 +61,14 @@ def test_night_after_night_equals_one_run(
         pd.testing.assert_frame_equal(expected[table].drop(columns=drop), found[table].drop(columns=drop), obj=table)
 
 
+def joined(candles: pd.DataFrame, wild: pd.DataFrame, cut: pd.Timestamp) -> pd.DataFrame:
+    """Scale a market's prices so that it opens at ``cut`` where the same symbol closed before it."""
+    last = candles.loc[(candles["symbol"] == wild["symbol"].iloc[0]) & (candles["date"] < cut), "close"].iloc[-1]
+    factor = last / wild.loc[wild["date"] == cut, "open"].iloc[0]
+    prices = ["open", "high", "low", "close"]
+    return wild.assign(**{name: wild[name] * factor for name in prices})
+
+
 @pytest.mark.slow
 def test_no_stored_row_looks_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candles: pd.DataFrame) -> None:
     """All data from a day on are replaced by an independent market of three times the volatility, gaps included."""
@@ -69,7 +77,11 @@ def test_no_stored_row_looks_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     run(ours, DAY)
     expected = dump(ours)
     wild = pd.concat(
-        [simulated_candles("AAA", 71, sigma=0.09), simulated_candles("BBB", 72, sigma=0.15)], ignore_index=True
+        [
+            joined(candles, simulated_candles("AAA", 71, sigma=0.09), cut),
+            joined(candles, simulated_candles("BBB", 72, sigma=0.15), cut),
+        ],
+        ignore_index=True,
     )
     wild = wild[(wild["date"] >= cut) & ~wild["date"].isin(pd.date_range("2022-04-02", periods=3))]
     changed = pd.concat([candles[candles["date"] < cut], wild], ignore_index=True)
