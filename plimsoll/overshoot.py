@@ -123,7 +123,8 @@ def walk_quantiles(events: pd.DataFrame, targets: pd.DataFrame, spec: QuantileSp
     with n the market's own triggers and weights that decay with age (markets change: an expanding sample of an index of
     the 1990s lags behind), so that the weight counts tail events and not days. With less than one tail event
     the own quantile is the sample maximum and gets no weight; where the pool has less than one, the pooled quantile is
-    that of the generalised Pareto tail.
+    that of the generalised Pareto tail. Two estimators and weights that differ by p could cross: a rarer quantile is
+    never below a more frequent one (running maximum, the cautious way to put quantiles in order).
 
     Parameters
     ----------
@@ -178,12 +179,14 @@ def _walk_one(pool: pd.DataFrame, targets: pd.DataFrame, spec: QuantileSpec) -> 
     out["pooled_triggers"] = known
     out["pooled_dates"] = np.searchsorted(np.unique(pool_dates), as_of, side="right")
     enough = known >= spec.minimum_triggers
+    floor_pooled, floor_blend = np.zeros(len(targets)), np.zeros(len(targets))
     for column, bps in enumerate(TAIL_PROBABILITIES_BPS):
         p = bps / 10_000
-        k_pooled = np.where(known * p >= 1, pooled[:, column], _tail_quantile(tail, p))
+        k_pooled = np.maximum(np.where(known * p >= 1, pooled[:, column], _tail_quantile(tail, p)), floor_pooled)
         events_own = own_count * p
         weight = np.where(events_own >= 1, events_own / (events_own + spec.shrinkage_tail_events), 0.0)
-        blend = weight * np.nan_to_num(own[:, column]) + (1 - weight) * k_pooled
+        blend = np.maximum(weight * np.nan_to_num(own[:, column]) + (1 - weight) * k_pooled, floor_blend)
+        floor_pooled, floor_blend = k_pooled, blend
         out[f"k_own_p{bps}"] = own[:, column]
         out[f"k_pooled_p{bps}"] = np.where(enough, k_pooled, np.nan)
         out[f"k_p{bps}"] = np.where(enough, blend, np.nan)

@@ -146,6 +146,18 @@ def test_shrinkage_weighs_tail_events() -> None:
     assert last["k_p10"] == last["k_pooled_p10"], "less than one own tail event carries no weight"
 
 
+def test_a_rarer_overshoot_is_never_smaller() -> None:
+    """Days after the month's tail was fitted grow threefold: the tail's quantile lags behind the sample's."""
+    pool = _pool(3, 900)
+    late = pool["target_date"] >= pool["target_date"].max() - pd.Timedelta(days=20)
+    pool = pool.assign(overshoot_sigma=pool["overshoot_sigma"] * np.where(late, 5.0, 1.0))
+    rows = overshoot.walk_quantiles(pool, _targets(900), SPEC)
+    for family in ("k_pooled_p", "k_p"):
+        known = rows[[f"{family}{bps}" for bps in (500, 100, 50, 10)]].dropna().to_numpy()
+        assert len(known) > 0
+        assert (np.diff(known, axis=1) >= 0).all(), family
+
+
 def test_quantiles_scale_with_overshoots() -> None:
     pool, targets = _pool(5), _targets()
     one = overshoot.walk_quantiles(pool, targets, SPEC)
