@@ -40,7 +40,7 @@ format: setup  ## let ruff lay out the Python files
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-dictionary: setup  ## write docs/data_dictionary.md from the headers of sql/tables
+dictionary: setup  ## write docs/data_dictionary.md and docs/decision_schema.json
 	@.venv/bin/python -m dagster_project.dictionary
 
 lock:  ## resolve pyproject.toml into requirements.lock (needs a package index)

@@ -34,6 +34,7 @@ def rules_of(settings: Settings) -> DecisionRules:
     knobs = settings.budget
     return DecisionRules(
         hold_bps=knobs.loosening_hold_bps,
+        hold_margin_share=knobs.loosening_hold_margin_share,
         down_steps=knobs.hysteresis_down_steps,
         up_steps=knobs.hysteresis_up_steps,
         lt_grid_bps=knobs.lt_grid_bps,

@@ -1,17 +1,21 @@
-"""Data dictionary: the page that says what every stored number means, written from the table contracts.
+"""Data dictionary: the pages that say what every stored and published number means.
 
-What lives here: laying the contracts of ``sql/tables`` out as Markdown. What does not: the meanings; to
-change one, change the comment in the table's SQL file and run ``make dictionary``.
+What lives here: laying the contracts of ``sql/tables`` out as Markdown, and the shape of ``decision.json`` as a JSON
+Schema. What does not: the meanings; to change one, change the comment in the table's SQL file or the field in
+``reports.view.schema``, and run ``make dictionary``.
 """
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import sql
 from dagster_project import files
+from reports.view.schema import SCHEMA, Decision
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "data_dictionary.md"
+DECISION = PAGE.with_name("decision_schema.json")
 
 HEAD = """# Data dictionary
 
@@ -41,6 +45,12 @@ def page(contracts: Iterable[sql.TableContract]) -> str:
     ordered = sorted(contracts, key=lambda contract: contract.name)
     index = [f"- [`{one.name}`](#{one.name}): {_cell(_first_sentence(one.about))}" for one in ordered]
     return "\n".join([HEAD, *index, "", *(_section(one) for one in ordered)]).rstrip("\n") + "\n"
+
+
+def decision_schema() -> str:
+    """Return the JSON Schema of ``decision.json``."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **Decision.model_json_schema()}
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
 def _section(contract: sql.TableContract) -> str:
@@ -74,9 +84,10 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write the page; say whether it had to change."""
-    is_new = files.write_atomic(PAGE, page(sql.tables()).encode())
-    sys.stdout.write(f"docs/{PAGE.name}: {'written' if is_new else 'already current'}\n")
+    """Write both; say whether they had to change."""
+    for path, text in ((PAGE, page(sql.tables())), (DECISION, decision_schema())):
+        is_new = files.write_atomic(path, text.encode())
+        sys.stdout.write(f"docs/{path.name}: {'written' if is_new else 'already current'}\n")
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ import plimsoll
 from dagster_project import settings as settings_module
 from dagster_project.definitions import warehouse_of
 from dagster_project.settings import Settings
+from reports import words
+from reports.view import decision
 from reports.words import records
 
-WIDTH = 110
-NAMES = {"lt": "LT", "ltv": "LTV", "bonus": "bonus", "mm": "maintenance", "im": "initial", "max_leverage": "leverage"}
-LEADING = ("lt", "mm")
+WIDTH = 200
+"""More than any table needs: a line in a pipe is never cut."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,11 @@ def summary(settings: Settings, day: date) -> Summary:
     )
 
 
-def _percent(value: Any) -> str:
-    return "–" if pd.isna(value) else f"{int(value) / 100:.2f} %"
+def _moves(row: Any) -> str:
+    now, then = words.bps(row.in_force), words.bps(row.proposed)
+    if row.status in ("hold", "withheld"):
+        return f"{now}, {row.status}"
+    return then if now in (then, words.MISSING) else f"{now} → {then}"
 
 
 def _text(table: Table) -> str:
@@ -84,19 +88,24 @@ def render(found: Summary) -> str:
         ("in force", True),
         ("target", True),
         ("proposed", True),
+        ("with it", False),
         ("decision", False),
     ):
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for row in records(found.decisions[found.decisions["parameter"].isin(LEADING)]):
+    for key, mine in found.decisions.groupby(["symbol", "product", "side"], sort=True):
+        symbol, product, side = (str(part) for part in key)
+        rows = {str(row.parameter): row for row in records(mine)}
+        lead, follow = rows[decision.LEADING[product]], rows[decision.FOLLOWING[product]]
         table.add_row(
-            str(row.symbol),
-            str(row.product),
-            str(row.side),
-            NAMES[str(row.parameter)],
-            _percent(row.in_force),
-            _percent(row.target),
-            _percent(row.proposed),
-            str(row.status),
+            symbol,
+            product,
+            side,
+            decision.SHORT[decision.LEADING[product]],
+            words.bps(lead.in_force),
+            words.bps(lead.target),
+            words.bps(lead.proposed),
+            f"{decision.SHORT[decision.FOLLOWING[product]]} {_moves(follow)}",
+            decision.row_status(str(lead.status), str(follow.status)),
         )
     lines = [
         "",

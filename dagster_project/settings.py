@@ -132,6 +132,7 @@ class BudgetKnobs(_Strict):
     bonus_grid_bps: Annotated[int, Field(ge=1, le=500)] = 25
     margin_grid_bps: Annotated[int, Field(ge=1, le=500)] = 5
     loosening_hold_bps: Bps = 200
+    loosening_hold_margin_share: Fraction = 0.25
     hysteresis_down_steps: Annotated[int, Field(ge=0, le=20)] = 1
     hysteresis_up_steps: Annotated[int, Field(ge=0, le=20)] = 2
     cap_bps_by_class: dict[str, Bps] = {"major": 8800, "large": 8000, "other": 7000, "stable": 9000}

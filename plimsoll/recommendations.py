@@ -24,6 +24,9 @@ class DecisionRules:
     ----------
     hold_bps
         A loosening larger than this is published as HOLD.
+    hold_margin_share
+        So is one of a margin by more than this share of the value in force: two points of a margin of four would halve
+        it.
     down_steps, up_steps
         Grid steps a target must lie away before a tightening or a loosening is proposed.
     lt_grid_bps, margin_grid_bps, bonus_grid_bps
@@ -36,6 +39,11 @@ class DecisionRules:
     lt_grid_bps: int
     margin_grid_bps: int
     bonus_grid_bps: int
+    hold_margin_share: float = 0.25
+
+    def margin_hold_bps(self, in_force_bps: int | None) -> int:
+        """Largest loosening of a margin that needs no signature, basis points."""
+        return self.hold_bps if in_force_bps is None else min(self.hold_bps, int(self.hold_margin_share * in_force_bps))
 
 
 @dataclass(frozen=True)
@@ -173,7 +181,7 @@ def propose_perpetual(
     tuple of Proposal
         ``mm``, ``im`` (basis points), ``max_leverage`` (times).
     """
-    common = {"hold_bps": rules.hold_bps, "down_steps": rules.down_steps, "up_steps": rules.up_steps}
+    common = {"down_steps": rules.down_steps, "up_steps": rules.up_steps}
     mm = thresholds.propose(
         parameter="mm",
         in_force=None if in_force is None else in_force.mm_bps,
@@ -182,6 +190,7 @@ def propose_perpetual(
         tightening_is_down=False,
         may_loosen=may_loosen,
         withheld_reason=withheld_reason,
+        hold_bps=rules.margin_hold_bps(None if in_force is None else in_force.mm_bps),
         **common,
     )
     if target is None or withheld_reason is not None:
@@ -202,6 +211,7 @@ def propose_perpetual(
         tightening_is_down=False,
         may_loosen=may_loosen,
         withheld_reason=None,
+        hold_bps=rules.margin_hold_bps(None if in_force is None else in_force.im_bps),
         **common,
     )
     if _stands(im) <= stands:

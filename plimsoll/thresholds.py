@@ -252,7 +252,7 @@ def propose(
     if in_force is None:
         return Proposal(parameter, None, target, target, "new", f"none in force; the budget carries {_percent(target)}")
     change = target - in_force
-    points = f"{abs(change) / 100:g} points {'less' if change < 0 else 'more'} than the {_percent(in_force)} in force"
+    points = f"{_points(abs(change))} {'less' if change < 0 else 'more'} than the {_percent(in_force)} in force"
     is_tighter = change < 0 if tightening_is_down else change > 0
     needed = (down_steps if is_tighter else up_steps) * grid
     if change == 0:
@@ -260,16 +260,20 @@ def propose(
             parameter, in_force, target, in_force, "unchanged", f"the budget gives the {_percent(in_force)} in force"
         )
     if abs(change) < needed:
-        return Proposal(parameter, in_force, target, in_force, "unchanged", f"{points}: within {needed / 100:g} points")
+        return Proposal(parameter, in_force, target, in_force, "unchanged", f"{points}: within {_points(needed)}")
     if is_tighter:
         return Proposal(parameter, in_force, target, target, "tighten", f"the budget gives {points}")
     if abs(change) > hold_bps:
-        held = f"the budget gives {points}: a loosening beyond {hold_bps / 100:g} points needs a signed decision"
+        held = f"the budget gives {points}; over {_points(hold_bps)} looser needs a signature"
         return Proposal(parameter, in_force, target, None, "hold", held)
     if not may_loosen:
-        held = f"the budget gives {points}: thin or single-source data never loosen"
+        held = f"the budget gives {points}; thin or single-source data never loosen"
         return Proposal(parameter, in_force, target, None, "hold", held)
     return Proposal(parameter, in_force, target, target, "loosen", f"the budget gives {points}")
+
+
+def _points(bps: int) -> str:
+    return f"{bps / 100:g} point{'' if bps == 100 else 's'}"
 
 
 def _percent(value_bps: int) -> str:

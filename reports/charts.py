@@ -45,6 +45,7 @@ def _style() -> Any:
         "axes.titlecolor": INK,
         "axes.titleweight": "bold",
         "axes.grid": True,
+        "axes.axisbelow": True,
         "grid.color": PALE,
         "grid.linewidth": 0.5,
         "xtick.color": GREY,
@@ -67,10 +68,12 @@ def _figure(width_mm: float, height_mm: float, rows: int = 1, columns: int = 1, 
     from matplotlib import font_manager
     from matplotlib.figure import Figure
 
-    file, known = str(fonts.folder() / fonts.FILES["normal"]), font_manager.fontManager.ttflist
-    if not any(entry.fname == file for entry in known):
-        # One file carries every weight, but matplotlib looks for a file a weight.
-        known += [font_manager.FontEntry(file, 0, fonts.FAMILY, weight=weight) for weight in (400, 700)]
+    # One file carries every weight, but matplotlib looks for a file a weight.
+    file = str(fonts.folder() / fonts.FILES["normal"])
+    ours = [font_manager.FontEntry(file, 0, fonts.FAMILY, weight=weight) for weight in (400, 700)]
+    manager = font_manager.fontManager
+    if ours[0] not in manager.ttflist:
+        manager.ttflist = [entry for entry in manager.ttflist if entry.name != fonts.FAMILY] + ours
     mpl.rcParams.update(_style())
     figure = Figure(figsize=(width_mm / 25.4, height_mm / 25.4))
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
@@ -137,7 +140,7 @@ def overview(panels: list[dict[str, Any]]) -> Chart:
         in_force``.
     """
     columns = len(panels)
-    figure, axes = _figure(178, 62, 3, columns, sharey="row", sharex="col")
+    figure, axes = _figure(178, 56, 3, columns, sharey="row", sharex="col")
     sentences = []
     for at, panel in enumerate(panels):
         price = panel["price"]
@@ -184,15 +187,16 @@ def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.D
     events
         ``target_date, side, overshoot_sigma`` of breaches to draw below, in sigmas, with their ``limit_sigma``.
     """
-    figure, axes = _figure(178, 66, 2, 1, sharex=True, height_ratios=[3, 2])
+    figure, axes = _figure(178, 49, 2, 1, sharex=True, height_ratios=[3, 2])
     top, bottom = axes[0, 0], axes[1, 0]
     top.plot(*thinned(prices["date"].to_numpy(), prices["close_usd"].to_numpy(float)), color=INK)
     top.set_yscale("log")
     top.set_title("Price (log scale) and days beyond the 99 % limit given a trigger")
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+    top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    top.yaxis.set_minor_locator(NullLocator())
     top.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}".replace(",", " ") if v >= 10 else f"{v:g}"))
-    top.yaxis.set_minor_formatter(NullFormatter())
     for side, shape in (("long", "v"), ("short", "^")):
         days = marks.loc[marks["side"] == side, "target_date"]
         at = prices[prices["date"].isin(days)]
@@ -221,10 +225,20 @@ def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.D
                 markersize=3,
             )
     if len(marks):
-        top.legend(loc="upper left", frameon=False, fontsize=7.5)
+        top.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2, frameon=False, fontsize=7.5, borderpad=0)
     bottom.set_title("Those days: from the limit to what happened, in daily sigmas")
-    bottom.set_ylim(bottom=0)
-    bottom.yaxis.set_major_locator(MaxNLocator(4))
+    if len(marks):
+        bottom.set_ylim(bottom=0)
+        bottom.yaxis.set_major_locator(MaxNLocator(4))
+    else:
+        bottom.set_yticks([])
+        bottom.text(
+            0.01,
+            0.5,
+            "No trigger went beyond its limit, or no trigger is known",
+            transform=bottom.transAxes,
+            color=GREY,
+        )
     _dates(bottom, (prices["date"].iloc[-1] - prices["date"].iloc[0]).days / 365)
     counts = {side: int((marks["side"] == side).sum()) for side in ("long", "short")}
     return Chart(
@@ -244,7 +258,7 @@ def path(symbol: str, lines: list[dict[str, Any]]) -> Chart:
     lines
         ``title, series [(label, dates, values, colour)], in_force``: one panel each.
     """
-    figure, axes = _figure(178, 44, 1, len(lines))
+    figure, axes = _figure(178, 33, 1, len(lines))
     sentences = []
     for axis, line in zip(axes[0], lines, strict=True):
         for label, dates, values, colour in line["series"]:
@@ -259,7 +273,15 @@ def path(symbol: str, lines: list[dict[str, Any]]) -> Chart:
         if line["in_force"] is not None:
             axis.axhline(line["in_force"], color=INK, linestyle="--", linewidth=0.8, label="in force")
         axis.set_title(line["title"])
-        axis.legend(loc="best", frameon=False, fontsize=7, handlelength=1.4)
+        axis.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.0, 0.97),
+            ncols=3,
+            frameon=False,
+            fontsize=7,
+            handlelength=1.4,
+            borderpad=0,
+        )
     return Chart(_svg(figure), f"{symbol}: " + "; ".join(sentences) + ".")
 
 

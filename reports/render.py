@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from reports import fonts, tagging
-from reports.view import ReportView
+from reports.view import ReportView, with_fewer_decisions
+
+FEWEST_ROWS = 1
+OPTIONS: dict[str, Any] = {"pdf_variant": "pdf/ua-1", "pdf_tags": True}
+APART = re.compile(r"(?<=\d) (?=%|\d{3}(?!\d))|(?<=[▲▼●■✓✗]) ")
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,17 @@ def environment() -> Environment:
     return made
 
 
+def _bound(value: object) -> object:
+    """Keep a number and its unit, and the groups of a number, on one line."""
+    if type(value) is not str:
+        return value
+    return APART.sub("\u00a0", value)
+
+
 def html(view: ReportView) -> str:
     """Return the report's HTML."""
-    return environment().get_template("report.html.j2").render(v=view)
+    templates = environment().overlay(finalize=_bound)
+    return templates.get_template("report.html.j2").render(v=view)
 
 
 def decision_json(view: ReportView) -> bytes:
@@ -96,6 +109,38 @@ def _writing_at(moment: datetime) -> Iterator[None]:
             os.environ["SOURCE_DATE_EPOCH"] = before
 
 
+def _second_section(view: ReportView) -> str:
+    """Anchor of what follows the first page."""
+    if view.has_contents:
+        return "contents"
+    return view.markets[0].anchor if view.markets else "log"
+
+
+def layout(view: ReportView) -> tuple[Any, ReportView, str]:
+    """Lay a view out, its first page on one page.
+
+    Returns
+    -------
+    tuple
+        WeasyPrint's document, the view as shown (rows that did not fit the first page are counted there and told on
+        the market pages) and its HTML.
+    """
+    fonts.use_private_fontconfig()
+    from weasyprint import CSS, HTML
+    from weasyprint.text.fonts import FontConfiguration
+
+    style = resources.files("reports").joinpath("static", "report.css").read_text(encoding="utf-8")
+    fetcher, configuration = _fetcher(), FontConfiguration()
+    sheet = CSS(string=style, url_fetcher=fetcher, font_config=configuration)
+    while True:
+        text = html(view)
+        page = HTML(string=text, url_fetcher=fetcher, base_url="plimsoll:page")
+        document = page.render(stylesheets=[sheet], font_config=configuration, **OPTIONS)
+        if _second_section(view) in document.pages[1].anchors or len(view.decisions_shown) <= FEWEST_ROWS:
+            return document, view, text
+        view = with_fewer_decisions(view)
+
+
 def render(view: ReportView) -> Rendered:
     """Render a view.
 
@@ -111,13 +156,10 @@ def render(view: ReportView) -> Rendered:
         Where a page asks for something outside, or a template for a number that is not there.
     """
     fonts.use_private_fontconfig()
-    from weasyprint import CSS, HTML, Attachment
-    from weasyprint.text.fonts import FontConfiguration
+    from weasyprint import Attachment
 
-    text, machine = html(view), decision_json(view)
+    machine = decision_json(view)
     moment = view.as_of_day.to_pydatetime()
-    style = resources.files("reports").joinpath("static", "report.css").read_text(encoding="utf-8")
-    fetcher, configuration = _fetcher(), FontConfiguration()
     attachment = Attachment(
         string=machine.decode(),
         name="decision.json",
@@ -126,19 +168,16 @@ def render(view: ReportView) -> Rendered:
         modified=moment,
         relationship="Data",
     )
-    options = {"pdf_variant": "pdf/ua-1", "pdf_tags": True}
     identifier = hashlib.sha256(machine).digest()[:16]
     out = io.BytesIO()
     try:
-        page = HTML(string=text, url_fetcher=fetcher, base_url="plimsoll:page")
-        sheet = CSS(string=style, url_fetcher=fetcher, font_config=configuration)
-        document = page.render(stylesheets=[sheet], font_config=configuration, attachments=[attachment], **options)
+        document, _, text = layout(view)
         with _writing_at(moment):
-            document.write_pdf(out, attachments=[attachment], pdf_identifier=identifier, **options)
+            document.write_pdf(out, attachments=[attachment], pdf_identifier=identifier, **OPTIONS)
     except Exception as error:
         raise RenderError(f"report of {view.as_of}: {error}") from error
     except BaseException as error:  # WeasyPrint's refusal to fetch is no Exception.
         if type(error).__name__ != "FatalURLFetchingError":
             raise
-        raise RenderError(f"report of {view.as_of}: {error}") from error
+        raise RenderError(f"report of {view.as_of}: {error}; a report reads nothing from outside itself") from error
     return Rendered(tagging.finish(out.getvalue()), text, machine, len(document.pages))

@@ -4,7 +4,7 @@ What lives here: ``inputs`` says what a report is made from, ``pages`` its marke
 ``build`` puts them together. What does not: looks (``templates``), drawing (``charts``), numbers (the stages before).
 """
 
-from reports.view.build import ReportView, build
+from reports.view.build import ReportView, build, with_fewer_decisions
 from reports.view.inputs import MarketInput, ReportInputs
 
-__all__ = ["MarketInput", "ReportInputs", "ReportView", "build"]
+__all__ = ["MarketInput", "ReportInputs", "ReportView", "build", "with_fewer_decisions"]

@@ -3,7 +3,7 @@
 What lives here: order and selection. What does not: single pages (``decision``, ``pages``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -15,8 +15,8 @@ from reports.view import decision, pages
 from reports.view.decision import DecisionRow
 from reports.view.inputs import ReportInputs, of_symbol
 from reports.view.pages import MarketPage
+from reports.view.schema import SCHEMA, Decision
 
-SCHEMA = "plimsoll.decision/1"
 MANY = 8
 LOG_ROWS = 55
 QUARANTINE_ROWS = 20
@@ -70,7 +70,6 @@ def build(inputs: ReportInputs) -> ReportView:
     rows = decision.rows(inputs)
     shown = [r for r in rows if r.status != "unchanged"][: decision.PAGE_ROWS]
     shown = shown or rows[: decision.PAGE_ROWS]
-    rest = [r for r in rows if r not in shown]
     quiet_symbols = _quiet(inputs, rows)
     told = [m for m in inputs.markets if m.symbol not in quiet_symbols]
     order = {s: at for at, s in enumerate(dict.fromkeys(r.symbol for r in rows))}
@@ -93,7 +92,7 @@ def build(inputs: ReportInputs) -> ReportView:
         checks_line=f"{passed} of {len(inputs.checks)} checks passed",
         decisions=rows,
         decisions_shown=shown,
-        decisions_rest=_rest(rest),
+        decisions_rest=_rest([r for r in rows if r not in shown]),
         sparks={words.plain(m.symbol): _spark(inputs, m.symbol) for m in inputs.markets},
         overview=charts.overview(panels) if panels else None,
         overview_panels=panels,
@@ -122,6 +121,12 @@ def build(inputs: ReportInputs) -> ReportView:
         subject=_subject(inputs, rows),
         json=_json(inputs, rows, title),
     )
+
+
+def with_fewer_decisions(view: ReportView) -> ReportView:
+    """Return the view with one row less on its first page; the row is counted among those on the market pages."""
+    shown = view.decisions_shown[:-1]
+    return replace(view, decisions_shown=shown, decisions_rest=_rest([r for r in view.decisions if r not in shown]))
 
 
 def _quiet(inputs: ReportInputs, rows: list[DecisionRow]) -> set[str]:
@@ -380,7 +385,7 @@ def _subject(inputs: ReportInputs, rows: list[DecisionRow]) -> str:
 
 
 def _json(inputs: ReportInputs, rows: list[DecisionRow], title: str) -> dict[str, Any]:
-    return {
+    found = {
         "schema": SCHEMA,
         "as_of": inputs.as_of.isoformat(),
         "profile": inputs.profile_title,
@@ -397,6 +402,7 @@ def _json(inputs: ReportInputs, rows: list[DecisionRow], title: str) -> dict[str
             for r in words.records(inputs.checks[["name", "is_blocking", "is_passed", "detail"]])
         ],
     }
+    return Decision.model_validate(found).model_dump(by_alias=True)
 
 
 def _record(r: Any) -> dict[str, Any]:

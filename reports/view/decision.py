@@ -14,14 +14,6 @@ from reports.view.inputs import ReportInputs
 URGENCY = ("tighten", "withheld", "hold", "loosen", "new", "unchanged")
 LEADING = {"lending": "lt", "perpetual": "mm"}
 FOLLOWING = {"lending": "ltv", "perpetual": "im"}
-NAMES = {
-    "lt": "liquidation threshold",
-    "ltv": "LTV",
-    "bonus": "liquidation bonus",
-    "mm": "maintenance margin",
-    "im": "initial margin",
-    "max_leverage": "maximum leverage",
-}
 SHORT = {"lt": "LT", "ltv": "LTV", "bonus": "bonus", "mm": "MM", "im": "IM", "max_leverage": "leverage"}
 SIGNS = {"tighten": "▼", "loosen": "▲", "hold": "■", "withheld": "✗", "new": "●", "unchanged": "·"}
 PAGE_ROWS = 6
@@ -41,6 +33,8 @@ class DecisionRow:
         The following parameter, now to proposed, as shown.
     coverage, why
         Achieved coverage in words, and one clause.
+    is_held
+        Whether a loosening of either parameter waits for a signature.
     raw
         Integers behind them.
     """
@@ -58,6 +52,7 @@ class DecisionRow:
     following: str
     coverage: str
     why: str
+    is_held: bool
     raw: dict[str, int | None]
 
 
@@ -90,7 +85,7 @@ def rows(inputs: ReportInputs) -> list[DecisionRow]:
         symbol, product, side = (str(part) for part in key)
         lead = mine[mine["parameter"] == LEADING[product]].iloc[0]
         follow = mine[mine["parameter"] == FOLLOWING[product]].iloc[0]
-        status = min((str(s) for s in (lead["status"], follow["status"])), key=URGENCY.index)
+        status = row_status(str(lead["status"]), str(follow["status"]))
         now, then = _integer(lead["in_force"]), _integer(lead["proposed"])
         moved = lead if lead["status"] == status else follow
         why = str(moved["reason"]) if moved is lead else f"{SHORT[FOLLOWING[product]]}: {moved['reason']}"
@@ -109,10 +104,16 @@ def rows(inputs: ReportInputs) -> list[DecisionRow]:
                 following=_following(product, follow),
                 coverage=coverage_words(inputs.coverage, symbol, side, product),
                 why=words.plain(why),
+                is_held="hold" in (lead["status"], follow["status"]),
                 raw={"in_force": now, "target": _integer(lead["target"]), "proposed": then},
             )
         )
     return sorted(found, key=lambda r: (URGENCY.index(r.status), order[r.symbol], r.product, r.side))
+
+
+def row_status(lead: str, follow: str) -> str:
+    """Name a set by its leading parameter, unless that stands still or the other one tightens."""
+    return follow if lead == "unchanged" or follow == "tighten" else lead
 
 
 def _following(product: str, row: pd.Series) -> str:
@@ -153,19 +154,19 @@ def answer(inputs: ReportInputs, table: list[DecisionRow]) -> list[str]:
         ]
     asked = [row for row in table if row.status in ("tighten", "loosen")]
     if asked:
-        moves = [
-            f"{r.symbol} {r.product} {r.side} {r.parameter} {r.in_force} to {r.proposed}"
-            for r in asked
-            if r.change not in ("0", words.MISSING)
-        ]
-        what = (
-            "Asked: " + words.listing(moves[:3]) + (f", and {len(moves) - 3} more" if len(moves) > 3 else "") + "."
-            if moves
-            else "Asked: origination limits only; no liquidation threshold or maintenance margin moves."
-        )
+        moves = [f"{r.symbol} {r.product} {r.side} {_moved(r)}" for r in asked]
+        more = [f"{len(moves) - 3} more"] if len(moves) > 3 else []
+        what = "Asked: " + words.listing(moves[:3] + more) + "."
     else:
         what = "No parameter in force is asked to move."
     return [what, _why(inputs), _doubt(inputs)]
+
+
+def _moved(row: DecisionRow) -> str:
+    """Word the parameter that moves: the leading one, or the other where the leading one stands."""
+    if row.change in ("0", words.MISSING):
+        return row.following.replace(" → ", " to ")
+    return f"{row.parameter} {row.in_force} to {row.proposed}"
 
 
 def _why(inputs: ReportInputs) -> str:
@@ -212,7 +213,7 @@ def _doubt(inputs: ReportInputs) -> str:
 def actions(inputs: ReportInputs, table: list[DecisionRow]) -> list[tuple[str, str, str]]:
     """Who does what by when."""
     asked = [row for row in table if row.status in ("tighten", "loosen", "new")]
-    held = [row for row in table if row.status == "hold"]
+    held = [row for row in table if row.is_held]
     due = (pd.Timestamp(inputs.as_of) + pd.Timedelta(days=1)).strftime("%Y-%m-%d 16:00 UTC")
     if inputs.status == "withheld":
         return [("Operator", "Mend the failed check, run the day again", due)]

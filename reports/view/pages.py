@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import charts, words
 from reports.charts import Chart
-from reports.view.decision import NAMES, SHORT, DecisionRow
+from reports.view.decision import SHORT, DecisionRow
 from reports.view.inputs import MarketInput, ReportInputs, of_symbol
 
 BUDGET = (
@@ -28,12 +28,16 @@ BINDING = {
     "none": words.MISSING,
 }
 MODELS = (
-    ("estimator", "estimator (k on forecast volatility)"),
-    ("budget", "budget (k on budget volatility)"),
-    ("published", "published parameters"),
-    ("textbook", "textbook GARCH-t quantile"),
-    ("historical_simulation", "historical simulation, 500 days"),
+    ("estimator", "estimator"),
+    ("budget", "budget"),
+    ("published", "published"),
+    ("textbook", "textbook GARCH-t"),
+    ("historical_simulation", "historical simulation"),
     ("ewma", "EWMA normal"),
+)
+CLOSES_ONLY = (
+    "Closes only: without lows and highs no trigger is known, so these tests are not available for this market; "
+    "the test of daily closes is in its annex."
 )
 CHART_YEARS = 3
 ZONES = {"green": "● green", "yellow": "▲ yellow", "red": "■ red"}
@@ -51,8 +55,11 @@ class MarketPage:
     facts: list[tuple[str, str]]
     parameters: list[dict[str, str]]
     budgets: list[dict[str, Any]]
+    budget_notes: list[str]
     sensitivities: list[dict[str, Any]]
     sensitivity_heads: list[str]
+    headline_tests: list[dict[str, Any]]
+    headline_note: str
     backtest: list[dict[str, str]]
     depths: list[dict[str, str]]
     history: Chart | None
@@ -78,8 +85,11 @@ def page(inputs: ReportInputs, market: MarketInput, decisions: list[DecisionRow]
         facts=_facts(inputs, market, prices, forecasts),
         parameters=_parameters(of_symbol(inputs.recommendations, symbol)),
         budgets=_budgets(newest),
+        budget_notes=_sentences(newest["note"]),
         sensitivities=_sensitivities(of_symbol(inputs.sensitivities, symbol)),
         sensitivity_heads=["p = 1 %", "p = 0.5 %", "p = 0.1 %", "half the horizon", "twice the horizon"],
+        headline_tests=_headline_tests(inputs, market),
+        headline_note=CLOSES_ONLY if market.is_close_only else "",
         backtest=_backtest(inputs, market),
         depths=_depths(of_symbol(inputs.quantiles, symbol)),
         history=_history(symbol, prices, of_symbol(inputs.breaches, symbol)),
@@ -123,7 +133,7 @@ def _facts(
 
 
 def _parameters(rows: pd.DataFrame) -> list[dict[str, str]]:
-    order = {name: at for at, name in enumerate(NAMES)}
+    order = {name: at for at, name in enumerate(SHORT)}
     ranked = rows.assign(at=rows["parameter"].map(order)).sort_values(["product", "side", "at"], kind="stable")
     out = []
     for row in words.records(ranked):
@@ -135,7 +145,7 @@ def _parameters(rows: pd.DataFrame) -> list[dict[str, str]]:
         out.append(
             {
                 "what": f"{row.product} {row.side}",
-                "parameter": NAMES[str(row.parameter)],
+                "parameter": SHORT[str(row.parameter)],
                 "in_force": shown(row.in_force),
                 "target": shown(row.target),
                 "proposed": shown(row.proposed),
@@ -162,10 +172,15 @@ def _budgets(newest: pd.DataFrame) -> list[dict[str, Any]]:
                 "bad_debt": f"{1e4 * row.expected_bad_debt:.2f} bp"
                 if not words.is_missing(row.expected_bad_debt)
                 else words.MISSING,
-                "note": words.plain(row.note),
             }
         )
     return out
+
+
+def _sentences(notes: pd.Series) -> list[str]:
+    """Each distinct note once, as a sentence."""
+    texts = dict.fromkeys(words.plain(note) for note in notes if not words.is_missing(note))
+    return [f"{text[0].upper()}{text[1:]}." for text in texts if text]
 
 
 def _bars(newest: pd.DataFrame) -> list[tuple[str, list[tuple[str, float]]]]:
@@ -196,20 +211,43 @@ def _backtest(inputs: ReportInputs, market: MarketInput) -> list[dict[str, str]]
         for series, tests in (("overshoot_24h", MODELS), ("overshoot_24h_deep", MODELS[:3])):
             for model, label in tests:
                 found = rows[(rows["series"] == series) & (rows["model"] == model) & (rows["side"] == side)]
-                deep = " · deep trigger" if series.endswith("deep") else ""
+                deep = ", deep trigger" if series.endswith("deep") else ""
                 if len(found):
                     out.append(_backtest_row(side, label + deep, found.iloc[0]))
                 elif market.is_close_only and model == "estimator" and not deep:
-                    out.append(_unavailable(side, label + ": closes only, not available"))
+                    out.append(_unavailable(side, label))
         for series, model, label in (
-            ("var_close", "garch_t", "daily close, GARCH-t"),
-            ("excursion", "filtered_historical", "daily excursion, filtered history"),
+            ("var_close", "garch_t", "daily close"),
+            ("excursion", "filtered_historical", "daily excursion"),
         ):
             found = rows[(rows["series"] == series) & (rows["model"] == model) & (rows["side"] == side)]
             if len(found):
                 out.append(_backtest_row(side, label, found.iloc[0]))
             elif market.is_close_only and series == "excursion":
-                out.append(_unavailable(side, label + ": closes only, not available"))
+                out.append(_unavailable(side, label))
+    return out
+
+
+def _headline_tests(inputs: ReportInputs, market: MarketInput) -> list[dict[str, Any]]:
+    """Return the test given a trigger at 99 %, one row a limit and both sides in it."""
+    rows = inputs.coverage[
+        (inputs.coverage["scope"] == market.symbol)
+        & (inputs.coverage["tail_probability_bps"] == 100)
+        & (inputs.coverage["series"] == "overshoot_24h")
+    ]
+    out = []
+    for model, label in MODELS:
+        cells: list[str] = []
+        for side in ("long", "short"):
+            found = rows[(rows["model"] == model) & (rows["side"] == side)]
+            if found.empty:
+                cells += [words.MISSING, words.MISSING, words.MISSING, "not available"]
+                continue
+            shown = _backtest_row(side, label, found.iloc[0])
+            cells += [f"{shown['exceptions']} of {shown['observations']}", shown["coverage"], shown["kupiec"]]
+            cells.append(f"{shown['zone']}, {shown['verdict']}" if shown["zone"] != words.MISSING else shown["verdict"])
+        if any(cell != words.MISSING for cell in cells[:3] + cells[4:7]):
+            out.append({"model": label, "cells": cells})
     return out
 
 

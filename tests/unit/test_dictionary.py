@@ -9,6 +9,11 @@ def test_page_is_current() -> None:
     assert written == dictionary.page(sql.tables()), "docs/data_dictionary.md is out of date; run: make dictionary"
 
 
+def test_schema_of_the_decision_is_current() -> None:
+    written = dictionary.DECISION.read_text(encoding="utf-8")
+    assert written == dictionary.decision_schema(), "docs/decision_schema.json is out of date; run: make dictionary"
+
+
 def test_page_names_every_column_with_its_meaning() -> None:
     page = dictionary.page(sql.tables())
     contracts = list(sql.tables())

@@ -49,6 +49,16 @@ def test_thin_data_never_loosens() -> None:
     assert mm.status == "hold"
 
 
+def test_a_margin_is_not_halved_without_a_signature() -> None:
+    mm, im, leverage = _perpetual(PerpetualSet(400, 800, 12), PerpetualSet(205, 565, 17))
+    assert (mm.status, mm.proposed) == ("hold", None)
+    assert "over 1 point looser needs a signature" in mm.reason
+    assert im.target is not None
+    assert im.target > 400, "the initial margin belongs to the maintenance margin that stands"
+    assert _perpetual(PerpetualSet(400, 2000, 5), PerpetualSet(310, 1800, 5))[0].status == "loosen"
+    assert leverage.proposed is None or leverage.proposed <= 12
+
+
 def test_withheld_sets_propose_nothing() -> None:
     for proposal in _lending(LendingSet(8300, 8050, 500), None, withheld_reason="stale data"):
         assert (proposal.status, proposal.proposed, proposal.reason) == ("withheld", None, "stale data")

@@ -1,0 +1,72 @@
+"""The mail file: headers that programs trust, bodies that people read, attachments that are the report."""
+
+import email
+from dataclasses import replace
+from email import policy
+from email.message import EmailMessage
+
+import pytest
+
+from reports import message, render, view
+from reports.view import ReportInputs, ReportView
+
+ADDRESSES = {"sender": "plimsoll@example.org", "recipient": "one@example.org"}
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    found = email.message_from_bytes(raw, policy=policy.default)
+    assert isinstance(found, EmailMessage)
+    return found
+
+
+@pytest.fixture(scope="module")
+def mail(built: ReportView, rendered: render.Rendered) -> bytes:
+    return message.build(built, rendered, **ADDRESSES)
+
+
+def test_headers(mail: bytes, built: ReportView) -> None:
+    found = parsed(mail)
+    assert found["To"] == "one@example.org"
+    assert found["Subject"] == built.subject
+    assert found["Auto-Submitted"] == "auto-generated"
+    assert found["Message-ID"].endswith("@example.org>")
+    assert found["Date"] == "Wed, 01 Jun 2022 00:30:00 +0000"
+    assert found["X-Plimsoll-Decision"] == built.decision_id
+    for line in mail.split(b"\r\n"):
+        assert len(line) <= 998
+    assert b"\n" not in mail.replace(b"\r\n", b"")
+
+
+def test_bodies_and_attachments(mail: bytes, built: ReportView, rendered: render.Rendered) -> None:
+    found = parsed(mail)
+    plain, html = found.get_body(("plain",)), found.get_body(("html",))
+    assert plain is not None
+    assert html is not None
+    for body in (plain.get_content(), html.get_content()):
+        assert built.headline in body
+        assert "None" not in body
+        assert "nan" not in body
+    assert "&amp;" not in plain.get_content()
+    assert "http" not in html.get_content(), "no remote content"
+    attached = {part.get_filename(): part.get_payload(decode=True) for part in found.iter_attachments()}
+    assert attached[f"plimsoll-{built.as_of}.pdf"] == rendered.pdf
+    assert attached["decision.json"] == rendered.json
+    images = [part for part in found.walk() if part.get_content_type() == "image/png"]
+    assert [part["Content-ID"] for part in images] == ["<overview>"]
+    assert "cid:overview" in html.get_content()
+
+
+def test_the_same_mail_again_and_another_for_another(mail: bytes, built: ReportView, rendered: render.Rendered) -> None:
+    assert message.build(built, rendered, **ADDRESSES) == mail
+    other = message.build(built, rendered, **(ADDRESSES | {"recipient": "two@example.org"}))
+    assert parsed(other)["Message-ID"] != parsed(mail)["Message-ID"]
+    corrected = message.build(replace(built, decision_id="other"), rendered, **ADDRESSES)
+    assert parsed(corrected)["Message-ID"] != parsed(mail)["Message-ID"]
+
+
+def test_text_from_data_cannot_add_a_header(inputs: ReportInputs, rendered: render.Rendered) -> None:
+    evil = "x\r\nBcc: victim@example.org"
+    made = view.build(replace(inputs, status="withheld", withheld_reason=evil))
+    found = parsed(message.build(made, rendered, **ADDRESSES))
+    assert found["Bcc"] is None
+    assert "\n" not in found["Subject"]
