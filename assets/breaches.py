@@ -35,7 +35,8 @@ def market_breaches(
     events: pd.DataFrame,
 ) -> pd.DataFrame:
     """All breach facts of one market, every series."""
-    forecasts = forecasts[forecasts["target_date"].isin(prices["date"])].reset_index(drop=True)
+    forecasts = forecasts[forecasts["target_date"].isin(prices["date"]) & (forecasts["sigma_daily"] > 0)]
+    forecasts = forecasts.reset_index(drop=True)
     if forecasts.empty:
         return pd.DataFrame()
     base = breaches.baselines(prices, forecasts, settings.volatility.ewma_lambda)
@@ -74,9 +75,14 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
                 names = ("forecasts", "overshoot_quantiles", "thresholds", "overshoot_events", "breaches")
                 stored = {name: session.query(name, last=run.end, **run.identity) for name in names}
             state = panel_hashes(prices, stored["forecasts"])
-            judged = stored["forecasts"][["symbol", "target_date"]].merge(
-                prices.loc[prices["is_return_valid"], ["symbol", "date"]].rename(columns={"date": "target_date"}),
-                on=["symbol", "target_date"],
+            moving = stored["forecasts"]["sigma_daily"] > 0
+            judged = (
+                stored["forecasts"]
+                .loc[moving, ["symbol", "target_date"]]
+                .merge(
+                    prices.loc[prices["is_return_valid"], ["symbol", "date"]].rename(columns={"date": "target_date"}),
+                    on=["symbol", "target_date"],
+                )
             )
             expected = judged.assign(as_of=judged["target_date"], input_hash=judged["target_date"].map(state))
             first = _run.first_stale(expected, stored["breaches"], ["symbol", "target_date"])

@@ -94,7 +94,7 @@ def budget_days(
 ) -> pd.DataFrame:
     """Join what the budget of one market, product and side needs, one row a forecast."""
     market = settings.markets[symbol]
-    days = forecasts[["as_of", "target_date", "sigma_eff_daily", "rung"]]
+    days = forecasts[["as_of", "target_date", "sigma_daily", "sigma_eff_daily", "rung"]]
     chosen = quantiles[quantiles["side"] == side].drop(columns=["side", "symbol", "as_of"])
     days = days.merge(chosen, on="target_date", how="left", validate="one_to_one")
     buffer_name = "buffer_perp_sigma" if product.product == "perpetual" else "buffer_lending_sigma"

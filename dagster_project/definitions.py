@@ -44,7 +44,9 @@ def default_settings() -> Settings:
 
 def warehouse_of(settings: Settings) -> Warehouse:
     """Return the profile's warehouse; nothing is opened."""
-    return Warehouse(path=str(settings_module.profile_folder(settings) / "plimsoll.duckdb"))
+    path = str(settings_module.profile_folder(settings) / "plimsoll.duckdb")
+    wait = os.environ.get("PLIMSOLL_LOCK_WAIT_SECONDS")
+    return Warehouse(path=path, lock_wait_seconds=float(wait)) if wait else Warehouse(path=path)
 
 
 def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 DEEP_TRIGGER = 2.0
 """Trigger depth from which the smaller horizon exponent applies."""
+IMPLAUSIBLE_SIGMA = 1.0
+"""Daily volatility beyond which a forecast is a fault of data or fit, or a market that no threshold serves."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     Parameters
     ----------
     days
-        ``as_of, target_date, sigma_eff_daily, trigger_depth, k, k_pooled_p100, k_p100, gpd_threshold_sigma, gpd_xi,
-        gpd_beta_sigma, buffer_sigma, adv_usd, pooled_triggers``; NaN where unknown.
+        ``as_of, target_date, sigma_daily, sigma_eff_daily, trigger_depth, k, k_pooled_p100, k_p100,
+        gpd_threshold_sigma, gpd_xi, gpd_beta_sigma, buffer_sigma, adv_usd, pooled_triggers``; NaN where unknown.
     product, side, spec
         What for, which side (``long`` or ``short``), and the common knobs.
 
@@ -90,8 +92,8 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     -------
     DataFrame
         The value columns of the threshold table. ``status`` is ``withheld`` with a ``note`` and null parameters
-        where k, volatility, the users' buffer or traded volume is unknown or the size cannot be absorbed: not enough
-        data is an answer.
+        where k, volatility, the users' buffer or traded volume is unknown, volatility is zero or beyond belief, or the
+        size cannot be absorbed: not enough data is an answer.
 
     Notes
     -----
@@ -153,9 +155,14 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
 
 def _withheld_notes(days: pd.DataFrame, k: Floats, adv: Floats, buffer_log: Floats, slippage: Floats) -> list[str]:
     triggers = days["pooled_triggers"].fillna(0).to_numpy(np.int64)
+    sigma = days["sigma_daily"].to_numpy(np.float64)
     notes = [""] * len(days)
     for i in range(len(days)):
-        if not np.isfinite(k[i]):
+        if not sigma[i] > 0:
+            notes[i] = "the price did not move: a volatility of zero carries no threshold"
+        elif sigma[i] > IMPLAUSIBLE_SIGMA:
+            notes[i] = f"forecast volatility of {100 * sigma[i]:.0f} % a day is not plausible: look at the newest bars"
+        elif not np.isfinite(k[i]):
             notes[i] = f"not enough data: {triggers[i]} pooled triggers known"
         elif not np.isfinite(buffer_log[i]):
             notes[i] = "not enough data: too few excursions for the users' buffer"

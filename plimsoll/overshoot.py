@@ -75,8 +75,8 @@ def trigger_events(prices: pd.DataFrame, forecasts: pd.DataFrame, depths: Sequen
     Returns
     -------
     DataFrame
-        ``EVENT_COLUMNS``, ordered by date, side and depth. Days without a high and a low, and days whose return is not
-        a one-day return, give no event: a close-only market has none.
+        ``EVENT_COLUMNS``, ordered by date, side and depth. Days without a high and a low, days whose return is not a
+        one-day return, and days with a forecast of zero give no event: a close-only market has none.
 
     Notes
     -----
@@ -85,7 +85,9 @@ def trigger_events(prices: pd.DataFrame, forecasts: pd.DataFrame, depths: Sequen
     """
     needed = prices[["date", "previous_close_usd", "high_usd", "low_usd", "is_return_valid"]]
     bars = forecasts.merge(needed, left_on="target_date", right_on="date", how="inner", validate="one_to_one")
-    bars = bars[bars["is_return_valid"] & bars["high_usd"].notna() & bars["low_usd"].notna()]
+    bars = bars[
+        bars["is_return_valid"] & bars["high_usd"].notna() & bars["low_usd"].notna() & (bars["sigma_daily"] > 0)
+    ]
     found: list[pd.DataFrame] = []
     for side in SIDES:
         sign, extreme = (-1.0, bars["low_usd"]) if side == "long" else (1.0, bars["high_usd"])
@@ -304,7 +306,7 @@ def adverse_excursions(prices: pd.DataFrame, forecasts: pd.DataFrame, days: int)
     whole = np.lib.stride_tricks.sliding_window_view(valid, days).all(axis=1)
     start = bars["previous_close_usd"].to_numpy(np.float64)[:last]
     sigma = bars["sigma_daily"].to_numpy(np.float64)[:last]
-    keep = whole & np.isfinite(sigma) & np.isfinite(start)
+    keep = whole & (sigma > 0) & np.isfinite(start)
     known_on = bars["date"].to_numpy()[days - 1 :]
     down = np.maximum(np.log(start[keep] / windows_low[keep]), 0) / sigma[keep]
     up = np.maximum(np.log(windows_high[keep] / start[keep]), 0) / sigma[keep]

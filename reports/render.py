@@ -19,6 +19,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
 
 from reports import fonts, tagging
 from reports.view import ReportView, with_fewer_decisions
@@ -26,6 +27,8 @@ from reports.view import ReportView, with_fewer_decisions
 FEWEST_ROWS = 1
 OPTIONS: dict[str, Any] = {"pdf_variant": "pdf/ua-1", "pdf_tags": True}
 APART = re.compile(r"(?<=\d) (?=%|\d{3}(?!\d))|(?<=[▲▼●■✓✗]) ")
+
+ENDLESS = re.compile(r"(\S{30})(?=\S)")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ def _source(name: str) -> str:
     return resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _image(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+def _image(svg: str) -> Markup:
+    return Markup("data:image/svg+xml;base64,") + base64.b64encode(svg.encode()).decode()
 
 
 def environment() -> Environment:
@@ -60,10 +63,10 @@ def environment() -> Environment:
 
 
 def _bound(value: object) -> object:
-    """Keep a number and its unit, and the groups of a number, on one line."""
+    """Keep a number and its unit, and the groups of a number, on one line; let a word longer than any line break."""
     if type(value) is not str:
         return value
-    return APART.sub("\u00a0", value)
+    return ENDLESS.sub("\\1\u200b", APART.sub("\u00a0", value))
 
 
 def html(view: ReportView) -> str:

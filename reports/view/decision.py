@@ -171,6 +171,7 @@ def _moved(row: DecisionRow) -> str:
 
 def _why(inputs: ReportInputs) -> str:
     newest = inputs.forecasts.groupby("symbol").tail(1)
+    newest = newest[newest["sigma_long_run_daily"] > 0]
     parts = []
     for row in words.records(newest):
         ratio = row.sigma_daily / row.sigma_long_run_daily

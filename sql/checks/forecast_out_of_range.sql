@@ -1,5 +1,5 @@
 -- @check forecast_out_of_range
--- @about A forecast speaks about a later day than its data, with a volatility between 0 and 100 % a day.
+-- @about A forecast speaks about a later day than its data; volatility is a number, never negative, and the budget's is no smaller. What is zero or beyond belief gets no threshold (plimsoll.budget), which is no reason to withhold other markets.
 select
     as_of,
     target_date,
@@ -13,8 +13,9 @@ where
     and config_hash = $config_hash
     and (
         target_date <= as_of
-        or not sigma_daily > 0
-        or sigma_daily > 1
+        or not sigma_daily >= 0
+        or isnan(sigma_daily)
+        or isinf(sigma_daily)
         or sigma_eff_daily < sigma_daily
     )
 order by as_of, symbol

@@ -31,6 +31,7 @@ def _days(**changes: float) -> pd.DataFrame:
     row: dict[str, object] = {
         "as_of": pd.Timestamp("2021-01-01"),
         "target_date": pd.Timestamp("2021-01-02"),
+        "sigma_daily": 0.04,
         "sigma_eff_daily": 0.04,
         "trigger_depth": 1.0,
         "k": 5.5,
@@ -94,6 +95,8 @@ def test_the_class_cap_binds_in_calm_markets() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"sigma_daily": 0.0}, "did not move"),
+        ({"sigma_daily": 1.2}, "120 % a day is not plausible"),
         ({"k": np.nan}, "not enough data"),
         ({"buffer_sigma": np.nan}, "not enough data"),
         ({"adv_usd": np.nan}, "traded volume unknown"),

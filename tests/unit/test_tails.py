@@ -140,7 +140,8 @@ def test_bad_debt_equals_its_integral(xi: float, beta: float, beyond: float) -> 
         assert float(tails.expected_bad_debt(x0, **law)) == 0
         return
     scale = max(beta + xi * beyond, 1e-9)
-    edges = np.minimum([x0, x0 + scale, x0 + 20 * scale, x0 + 20 * scale + 60], end)
+    steps = np.asarray([0, 1, 5, 20, 100, 1e3, 1e4, 1e5]) * scale
+    edges = np.minimum(x0 + np.append(np.minimum(steps, 60), 60), end)
     truth = sum(
         integrate.quad(lambda x: np.exp(-(x - x0)) * float(tails.gpd_survival(x, **law)), low, high, limit=400)[0]
         for low, high in pairwise(edges)
