@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 
 DEEP_TRIGGER = 2.0
 """Trigger depth from which the smaller horizon exponent applies."""
+TAIL_COLUMNS = ("k_p100", "k_pooled_p100", "gpd_threshold_sigma", "gpd_xi", "gpd_beta_sigma")
+LARGEST_MOVE = float(np.log(10))
+"""Budget and users' room together, log: beyond a tenfold price no margin or threshold is meant seriously."""
 IMPLAUSIBLE_SIGMA = 1.0
 """Daily volatility beyond which a forecast is a fault of data or fit, or a market that no threshold serves."""
 
@@ -93,7 +96,7 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     DataFrame
         The value columns of the threshold table. ``status`` is ``withheld`` with a ``note`` and null parameters
         where k, volatility, the users' buffer or traded volume is unknown, volatility is zero or beyond belief, or the
-        size cannot be absorbed: not enough data is an answer.
+        size or the move cannot be absorbed: not enough data is an answer.
 
     Notes
     -----
@@ -124,9 +127,18 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
             coefficient=spec.impact_coefficient,
         )
     notes = _withheld_notes(days, k, adv, buffer_log, slippage)
-    ok = np.asarray([note == "" for note in notes])
+    known = np.asarray([note == "" for note in notes])
+    parts = pd.DataFrame({"sigma": sigma, "k": k, "eta": eta, "horizon": horizon, "slippage": slippage})
+    parts = parts.assign(deviation=deviation, buffer=buffer_log, at=np.arange(n))
+    parts = pd.concat([parts, days[list(TAIL_COLUMNS)].reset_index(drop=True)], axis=1)[known]
+    sums = _sums(parts, product, side, spec)
+    carried = sums["lambda_total"] + sums["user_buffer_log"] <= LARGEST_MOVE
+    for at, total in zip(parts.loc[~carried, "at"], sums.loc[~carried, "lambda_total"], strict=True):
+        notes[at] = (
+            f"not absorbable: the budget is a move of {100 * np.expm1(total):.0f} %, with the users' room over tenfold"
+        )
     out = days[["as_of", "target_date"]].reset_index(drop=True)
-    out["status"] = np.where(ok, "ok", "withheld")
+    out["status"] = np.where([note == "" for note in notes], "ok", "withheld")
     out["note"] = notes
     out["sigma_eff_daily"] = sigma
     out["trigger_depth"] = depth
@@ -134,22 +146,9 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     out["k"] = k
     out["notional_usd"] = product.notional_usd
     out["adv_usd"] = adv
-    values = _values(
-        sigma[ok],
-        k[ok],
-        eta[ok],
-        horizon[ok],
-        slippage[ok],
-        deviation[ok],
-        buffer_log[ok],
-        days[ok].reset_index(drop=True),
-        product,
-        side,
-        spec,
-    )
-    for name, column in values.items():
-        out[name] = _spread(column, ok)
-    out["binding"] = out["binding"].fillna("none")
+    values = _parameters(parts[carried], sums[carried], product, side, spec)
+    out = out.join(values.set_axis(parts.loc[carried, "at"].to_numpy()))
+    out["binding"] = out["binding"].where(out["status"] == "ok", "none")
     return out
 
 
@@ -173,53 +172,63 @@ def _withheld_notes(days: pd.DataFrame, k: Floats, adv: Floats, buffer_log: Floa
     return notes
 
 
-def _values(
-    sigma: Floats,
-    k: Floats,
-    eta: Floats,
-    horizon: Floats,
-    slippage: Floats,
-    deviation: Floats,
-    buffer_log: Floats,
-    days: pd.DataFrame,
-    product: ProductSpec,
-    side: str,
-    spec: BudgetSpec,
-) -> dict[str, NDArray[np.generic]]:
-    x_quantile = liquidation.adverse_move(k=k, sigma_eff=sigma, horizon_hours=horizon, eta=eta)
-    unit = liquidation.adverse_move(k=1.0, sigma_eff=sigma, horizon_hours=horizon, eta=eta)
-    stretch = days["k_p100"].to_numpy(np.float64) / days["k_pooled_p100"].to_numpy(np.float64)
-    tail_u = days["gpd_threshold_sigma"].to_numpy(np.float64) * unit * stretch
-    tail_xi = days["gpd_xi"].to_numpy(np.float64)
-    tail_beta = days["gpd_beta_sigma"].to_numpy(np.float64) * unit * stretch
-    has_tail = np.isfinite(tail_u)
-    x_es = np.full(len(sigma), np.nan)
-    x_es[has_tail] = tails.es_limit(
-        spec.es_budget,
-        threshold=tail_u[has_tail],
-        xi=tail_xi[has_tail],
-        beta=tail_beta[has_tail],
-        tail_fraction=TAIL_FRACTION,
+def _tail(parts: pd.DataFrame) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
+    """Carry the pool's tail over the horizon, stretched to the market; the second item says where there is one."""
+    unit = liquidation.adverse_move(
+        k=1.0, sigma_eff=parts["sigma"], horizon_hours=parts["horizon"], eta=parts["eta"]
+    ) * (parts["k_p100"].to_numpy(np.float64) / parts["k_pooled_p100"].to_numpy(np.float64))
+    threshold = parts["gpd_threshold_sigma"].to_numpy(np.float64) * unit
+    has_tail = np.isfinite(threshold)
+    law = {
+        "threshold": threshold,
+        "xi": parts["gpd_xi"].to_numpy(np.float64),
+        "beta": parts["gpd_beta_sigma"].to_numpy(np.float64) * unit,
+    }
+    return {name: column[has_tail] for name, column in law.items()}, has_tail
+
+
+def _sums(parts: pd.DataFrame, product: ProductSpec, side: str, spec: BudgetSpec) -> pd.DataFrame:
+    """Sum the log loss budget, row by row."""
+    law, has_tail = _tail(parts)
+    x_quantile = liquidation.adverse_move(
+        k=parts["k"], sigma_eff=parts["sigma"], horizon_hours=parts["horizon"], eta=parts["eta"]
     )
-    move = np.fmax(x_quantile, x_es)
+    x_es = np.full(len(parts), np.nan)
+    x_es[has_tail] = tails.es_limit(spec.es_budget, **law, tail_fraction=TAIL_FRACTION)
     budget = liquidation.loss_budget(
-        move=move, oracle_deviation=deviation, slippage=slippage, fee=np.full(len(sigma), product.fee), side=side
+        move=np.fmax(x_quantile, x_es),
+        oracle_deviation=parts["deviation"],
+        slippage=parts["slippage"],
+        fee=np.full(len(parts), product.fee),
+        side=side,
     )
-    columns: dict[str, NDArray[np.generic]] = {
-        "horizon_hours": horizon,
-        "eta": eta,
+    columns = {
+        "horizon_hours": parts["horizon"].to_numpy(),
+        "eta": parts["eta"].to_numpy(),
         "x_quantile": x_quantile,
         "x_es": x_es,
         "lambda_move": budget.move,
         "lambda_oracle": budget.oracle,
         "lambda_slippage": budget.slippage,
         "lambda_fee": budget.fee,
-        "lambda_model": np.broadcast_to(budget.model, sigma.shape).astype(np.float64),
+        "lambda_model": np.broadcast_to(budget.model, len(parts)),
         "lambda_total": budget.total,
-        "user_buffer_log": buffer_log,
+        "user_buffer_log": parts["buffer"].to_numpy(),
         "lt_raw": liquidation.liquidation_threshold(budget.total),
     }
-    binding = np.where(np.nan_to_num(x_es) > x_quantile, "expected_shortfall", "quantile").astype(object)
+    return pd.DataFrame(columns, index=parts.index)
+
+
+def _parameters(
+    parts: pd.DataFrame, sums: pd.DataFrame, product: ProductSpec, side: str, spec: BudgetSpec
+) -> pd.DataFrame:
+    """Add the rounded parameters, what they absorb and the bad debt expected beyond it."""
+    move, total, buffer_log = (sums[name].to_numpy() for name in ("lambda_move", "lambda_total", "user_buffer_log"))
+    deviation, slippage = parts["deviation"].to_numpy(), parts["slippage"].to_numpy()
+    out = sums.copy()
+    binding = np.where(np.nan_to_num(sums["x_es"]) > sums["x_quantile"], "expected_shortfall", "quantile").astype(
+        object
+    )
     if product.product == "lending":
         lending = thresholds.lending_parameters(
             move=move,
@@ -240,11 +249,10 @@ def _values(
         absorbed = liquidation.absorbed_move_lending(
             lt=lending.lt_bps / 1e4, bonus=bonus, oracle_deviation=deviation, side=side
         )
-        columns |= {"lt_bps": lending.lt_bps, "ltv_bps": lending.ltv_bps, "bonus_bps": lending.bonus_bps}
-        columns |= {name: np.full(len(sigma), np.nan) for name in ("mm_bps", "im_bps", "max_leverage")}
+        found = {"lt_bps": lending.lt_bps, "ltv_bps": lending.ltv_bps, "bonus_bps": lending.bonus_bps}
     else:
         perpetual = thresholds.perpetual_parameters(
-            total=budget.total,
+            total=total,
             buffer_log=buffer_log,
             funding=product.funding,
             side=side,
@@ -257,31 +265,15 @@ def _values(
             fee=product.fee,
             side=side,
         )
-        columns |= {name: np.full(len(sigma), np.nan) for name in ("lt_bps", "ltv_bps", "bonus_bps")}
-        columns |= {
-            "mm_bps": perpetual.mm_bps,
-            "im_bps": perpetual.im_bps,
-            "max_leverage": perpetual.max_leverage,
-        }
-    columns["absorbed_move"] = absorbed
-    columns["binding"] = binding
-    expected = np.full(len(sigma), np.nan)
+        found = {"mm_bps": perpetual.mm_bps, "im_bps": perpetual.im_bps, "max_leverage": perpetual.max_leverage}
+    for name in ("lt_bps", "ltv_bps", "bonus_bps", "mm_bps", "im_bps", "max_leverage"):
+        out[name] = found[name].astype(np.float64) if name in found else np.nan
+    out["absorbed_move"] = absorbed
+    out["binding"] = binding
+    law, has_tail = _tail(parts)
+    expected = np.full(len(parts), np.nan)
     expected[has_tail] = tails.expected_bad_debt(
-        np.maximum(absorbed, tail_u)[has_tail],
-        threshold=tail_u[has_tail],
-        xi=tail_xi[has_tail],
-        beta=tail_beta[has_tail],
-        tail_fraction=TAIL_FRACTION,
+        np.maximum(absorbed[has_tail], law["threshold"]), **law, tail_fraction=TAIL_FRACTION
     )
-    columns["expected_bad_debt"] = expected
-    return columns
-
-
-def _spread(column: NDArray[np.generic], ok: NDArray[np.bool_]) -> pd.Series:
-    if column.dtype == object:
-        text = np.full(len(ok), None, dtype=object)
-        text[ok] = column
-        return pd.Series(text)
-    full = np.full(len(ok), np.nan)
-    full[ok] = column
-    return pd.Series(full)
+    out["expected_bad_debt"] = expected
+    return out

@@ -101,6 +101,7 @@ def test_the_class_cap_binds_in_calm_markets() -> None:
         ({"buffer_sigma": np.nan}, "not enough data"),
         ({"adv_usd": np.nan}, "traded volume unknown"),
         ({"adv_usd": 1e3}, "not absorbable"),
+        ({"sigma_daily": 0.9, "sigma_eff_daily": 0.9, "adv_usd": 1e12}, "not absorbable: the budget is a move of"),
     ],
 )
 def test_unknown_inputs_withhold(change: dict[str, float], words: str) -> None:
