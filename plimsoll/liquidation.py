@@ -91,8 +91,13 @@ def square_root_impact(
 
 
 def adverse_move(*, k: ArrayLike, sigma_eff: ArrayLike, horizon_hours: ArrayLike, eta: ArrayLike) -> Floats:
-    r"""Log move not exceeded over the horizon, :math:`X = k\,\sigma_{eff}\,(\tau/24h)^{\eta}`."""
-    return _floats(k) * _floats(sigma_eff) * (_floats(horizon_hours) / HOURS_A_DAY) ** _floats(eta)
+    r"""Log move not exceeded over the horizon, :math:`X = k\,\sigma_{eff}\,(\tau/24h)^{\eta}`.
+
+    Beyond 24 hours the exponent is one half: a small one is cautious below a day and careless above it.
+    """
+    days = _floats(horizon_hours) / HOURS_A_DAY
+    exponent = np.where(days > 1, np.maximum(_floats(eta), 0.5), _floats(eta))
+    return _floats(k) * _floats(sigma_eff) * days**exponent
 
 
 @dataclass(frozen=True)

@@ -353,7 +353,9 @@ def walk_buffers(
 
 
 def lending_depth(quantiles: pd.DataFrame, minimum_dates: int) -> pd.DataFrame:
-    """Choose the trigger depth for lending: the largest with enough pooled trigger dates known at ``as_of``.
+    """Choose the trigger depth for lending: the largest with enough pooled trigger dates and a tail known at ``as_of``.
+
+    Where no such depth has a tail yet, the largest with enough dates is taken and expected shortfall is not available.
 
     Parameters
     ----------
@@ -365,8 +367,12 @@ def lending_depth(quantiles: pd.DataFrame, minimum_dates: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The chosen row a target and side; targets for which no depth qualifies are absent.
+        The chosen row a target and side, ordered by them; targets for which no depth qualifies are absent.
     """
+    key = ["symbol", "target_date", "side"]
     able = quantiles[quantiles["pooled_dates"] >= minimum_dates]
-    order = able.sort_values("trigger_depth", kind="stable")
-    return order.groupby(["symbol", "target_date", "side"], as_index=False, sort=True).last()
+    ranked = able.assign(has_tail=able["gpd_xi"].notna()).sort_values(
+        [*key, "has_tail", "trigger_depth"], kind="stable"
+    )
+    # Whole rows: a "last" by group would fill what a depth does not know from a shallower one.
+    return ranked.drop_duplicates(key, keep="last").drop(columns="has_tail").reset_index(drop=True)

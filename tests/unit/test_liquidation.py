@@ -62,6 +62,11 @@ def test_horizon_scaling() -> None:
     np.testing.assert_allclose(scale, [0.25428376, 0.31306003, 0.38542211, 0.47451028, 0.58419068], atol=TO_PRINT)
 
 
+def test_beyond_a_day_variance_grows_with_time() -> None:
+    scale = liq.adverse_move(k=1.0, sigma_eff=1.0, horizon_hours=[23.999, 24.0, 24.001, 96.0], eta=0.25)
+    np.testing.assert_allclose(scale, [1.0, 1.0, 1.0, 2.0], rtol=1e-4)
+
+
 small = st.floats(0.0, 0.2)
 
 

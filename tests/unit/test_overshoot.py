@@ -176,8 +176,23 @@ def test_adverse_excursion_by_hand_and_known_only_when_over() -> None:
     assert overshoot.adverse_excursions(gap, forecasts, days=2).empty
 
 
-def test_lending_takes_the_deepest_trigger_with_enough_dates() -> None:
+def test_lending_takes_the_deepest_trigger_with_enough_dates_and_a_tail() -> None:
     rows = overshoot.walk_quantiles(_pool(3), _targets(), SPEC)
     chosen = overshoot.lending_depth(rows, minimum_dates=100)
     assert set(chosen.loc[chosen["target_date"] == rows["target_date"].max(), "trigger_depth"]) == {2.0}
     assert (chosen["pooled_dates"] >= 100).all()
+    tailless = rows.assign(gpd_xi=rows["gpd_xi"].where(rows["trigger_depth"] < 2.0))
+    last = overshoot.lending_depth(tailless, minimum_dates=100).groupby("symbol").tail(1)
+    assert (last["trigger_depth"] < 2.0).all()
+    without = overshoot.lending_depth(rows.assign(gpd_xi=np.nan), minimum_dates=100)
+    assert without["trigger_depth"].max() == 2.0
+
+
+def test_the_chosen_depth_is_a_row_as_it_stands() -> None:
+    """What a depth does not know must not be filled in from another depth."""
+    rows = overshoot.walk_quantiles(_pool(3), _targets(), SPEC)
+    rows.loc[rows["trigger_depth"] == 2.0, "k_p10"] = np.nan
+    chosen = overshoot.lending_depth(rows, minimum_dates=100)
+    whole = chosen.merge(rows, how="left", indicator=True)
+    assert (whole["_merge"] == "both").all()
+    assert chosen.loc[chosen["trigger_depth"] == 2.0, "k_p10"].isna().all()
