@@ -374,11 +374,7 @@ def _subject(inputs: ReportInputs, rows: list[DecisionRow]) -> str:
     asked = [r for r in rows if r.status in ("tighten", "loosen")]
     if not asked:
         return f"[plimsoll] no change · {day}"
-    moves = [
-        f"{r.symbol} {r.parameter} {r.in_force.removesuffix(' %')}→{r.proposed.removesuffix(' %')}"
-        for r in asked
-        if r.change not in ("0", words.MISSING)
-    ]
+    moves = [f"{r.symbol} {r.side} {r.moved.replace(' % to ', '→').removesuffix(' %')}" for r in asked]
     more = f", {len(moves) - 3} more" if len(moves) > 3 else ""
     named = f" · {', '.join(moves[:3])}{more}" if moves else ""
     return f"[plimsoll] DECISION {len(asked)} change{'s' if len(asked) > 1 else ''}{named} · {day}"

@@ -55,6 +55,15 @@ class DecisionRow:
     is_held: bool
     raw: dict[str, int | None]
 
+    @property
+    def moved(self) -> str:
+        """The parameter that moves, in words: the leading one, or the other where the leading one stands."""
+        if self.change == "0" or (self.change == words.MISSING and self.status == "tighten"):
+            return self.following.replace(" → ", " to ")
+        if self.proposed == words.MISSING:
+            return f"{self.parameter} {self.in_force} stays"
+        return f"{self.parameter} {self.in_force} to {self.proposed}"
+
 
 def _integer(value: object) -> int | None:
     return None if words.is_missing(value) else int(value)  # type: ignore[call-overload]
@@ -154,19 +163,12 @@ def answer(inputs: ReportInputs, table: list[DecisionRow]) -> list[str]:
         ]
     asked = [row for row in table if row.status in ("tighten", "loosen")]
     if asked:
-        moves = [f"{r.symbol} {r.product} {r.side} {_moved(r)}" for r in asked]
+        moves = [f"{r.symbol} {r.product} {r.side} {r.moved}" for r in asked]
         more = [f"{len(moves) - 3} more"] if len(moves) > 3 else []
         what = "Asked: " + words.listing(moves[:3] + more) + "."
     else:
         what = "No parameter in force is asked to move."
     return [what, _why(inputs), _doubt(inputs)]
-
-
-def _moved(row: DecisionRow) -> str:
-    """Word the parameter that moves: the leading one, or the other where the leading one stands."""
-    if row.change in ("0", words.MISSING):
-        return row.following.replace(" → ", " to ")
-    return f"{row.parameter} {row.in_force} to {row.proposed}"
 
 
 def _why(inputs: ReportInputs) -> str:
@@ -242,6 +244,7 @@ def triggers(inputs: ReportInputs) -> list[str]:
     if len(hot):
         names = words.listing([words.plain(s) for s in hot["symbol"].head(4)])
         out.append(f"Volatility falling in {names}: today the forecast decides, not the floor")
-    if inputs.coverage["verdict"].eq("rejected: too many").any() if len(inputs.coverage) else False:
-        out.append("A recalibration where the backtest says 'rejected: too many' (market pages)")
+    ours = inputs.coverage[inputs.coverage["model"].isin(["estimator", "budget", "published"])]
+    if ours["verdict"].eq("rejected: too many").any():
+        out.append("A recalibration where our own rows of the backtest say 'rejected: too many' (market pages)")
     return out
