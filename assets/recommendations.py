@@ -224,7 +224,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         deps=["threshold", "coverage"],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name="threshold",
+        group_name="decision",
         kinds={"python", "duckdb"},
         code_version=plimsoll.METHODOLOGY,
         description="The parameter in force, the target and what is proposed, with hold, hysteresis and withholding "
