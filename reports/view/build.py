@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import charts, words
 from reports.charts import Chart
-from reports.view import decision, pages
+from reports.view import decision, forum, health, pages
 from reports.view.decision import DecisionRow
 from reports.view.inputs import ReportInputs, of_symbol
 from reports.view.pages import MarketPage
@@ -19,7 +19,6 @@ from reports.view.schema import SCHEMA, Decision
 
 MANY = 8
 LOG_ROWS = 55
-QUARANTINE_ROWS = 20
 SPARK_BARS = 252
 
 
@@ -53,6 +52,9 @@ class ReportView:
     quiet: list[dict[str, str]]
     breach_log: list[dict[str, str]]
     breach_rest: str
+    moved: list[dict[str, str]]
+    data_quality: list[dict[str, str]]
+    swings: list[dict[str, str]]
     quarantine: list[dict[str, str]]
     quarantine_line: str
     fits: list[dict[str, str]]
@@ -61,6 +63,7 @@ class ReportView:
     limits: list[str]
     provenance: list[tuple[str, str]]
     subject: str
+    forum: str
     json: dict[str, Any]
 
 
@@ -77,6 +80,7 @@ def build(inputs: ReportInputs) -> ReportView:
     title = decision.headline(rows, is_withheld=is_withheld)
     passed = int(inputs.checks["is_passed"].sum()) if len(inputs.checks) else 0
     panels = pages.panels(inputs, rows)
+    answer = decision.answer(inputs, rows)
     return ReportView(
         title=f"Liquidation threshold review · {words.plain(inputs.profile_title)}",
         as_of=inputs.as_of.isoformat(),
@@ -88,7 +92,7 @@ def build(inputs: ReportInputs) -> ReportView:
         profile_about=words.plain(inputs.profile_about),
         is_demo=inputs.is_demo,
         headline=title,
-        answer=decision.answer(inputs, rows),
+        answer=answer,
         checks_line=f"{passed} of {len(inputs.checks)} checks passed",
         decisions=rows,
         decisions_shown=shown,
@@ -98,15 +102,18 @@ def build(inputs: ReportInputs) -> ReportView:
         overview_panels=panels,
         actions=decision.actions(inputs, rows),
         triggers=decision.triggers(inputs),
-        since_last=_since_last(inputs),
+        since_last=health.since_last(inputs),
+        moved=health.moved(inputs) if len(inputs.previous) else [],
         has_contents=len(inputs.markets) >= MANY,
         markets=[pages.page(inputs, market, rows) for market in told],
         quiet=[_quiet_row(inputs, r) for r in rows if r.symbol in {words.plain(s) for s in quiet_symbols}],
         breach_log=_breach_log(inputs),
         breach_rest=_breach_rest(inputs),
-        quarantine=_quarantine(inputs),
-        quarantine_line=_quarantine_line(inputs),
-        fits=_fits(inputs),
+        data_quality=health.data_quality(inputs),
+        swings=health.swings(inputs),
+        quarantine=health.quarantine(inputs),
+        quarantine_line=health.quarantine_line(inputs),
+        fits=health.fits(inputs),
         checks=[
             {
                 "name": words.plain(r.name_).replace("_", " "),
@@ -119,6 +126,7 @@ def build(inputs: ReportInputs) -> ReportView:
         limits=_limits(inputs),
         provenance=_provenance(inputs),
         subject=_subject(inputs, rows),
+        forum=forum.post(inputs, rows, title, answer),
         json=_json(inputs, rows, title),
     )
 
@@ -161,22 +169,6 @@ def _spark(inputs: ReportInputs, symbol: str) -> Chart:
     return charts.sparkline(of_symbol(inputs.prices, symbol)["close_usd"].to_numpy(float)[-SPARK_BARS:])
 
 
-def _since_last(inputs: ReportInputs) -> list[str]:
-    if inputs.previous.empty:
-        return ["This is the first report of this profile."]
-    keys = ["symbol", "product", "side", "parameter"]
-    both = inputs.recommendations.merge(inputs.previous, on=keys, how="left", suffixes=("", "_before"))
-    moved = both[(both["target"].fillna(-1) != both["target_before"].fillna(-1)) & both["parameter"].isin(["lt", "mm"])]
-    day = words.day(inputs.previous["as_of"].iloc[0])
-    if moved.empty:
-        return [f"No target moved since {day}."]
-    first = moved.iloc[0]
-    return [
-        f"{len(moved)} target(s) moved since {day}; first {words.plain(first['symbol'])} {first['product']} {first['side']} "
-        f"{words.bps(first['target_before'])} to {words.bps(first['target'])}."
-    ]
-
-
 def _log_rows(inputs: ReportInputs) -> pd.DataFrame:
     rows = inputs.breaches
     kept = rows[
@@ -213,70 +205,6 @@ def _breach_rest(inputs: ReportInputs) -> str:
     more = len(rows) - LOG_ROWS
     tail = f" The newest {LOG_ROWS} are shown; all are in the store (table breach)." if more > 0 else ""
     return f"{len(rows)} breaches of 99 % limits on {dates} distinct dates: breaches cluster, so count dates as well as rows.{tail}"
-
-
-def _quarantine(inputs: ReportInputs) -> list[dict[str, str]]:
-    return [
-        {
-            "date": words.day(r.date),
-            "symbol": words.plain(r.symbol),
-            "reason": words.plain(r.reason).replace("_", " "),
-            "detail": words.plain(r.detail),
-        }
-        for r in words.records(inputs.quarantine.head(QUARANTINE_ROWS))
-    ]
-
-
-def _quarantine_line(inputs: ReportInputs) -> str:
-    counts = inputs.quarantine["reason"].value_counts().sort_index()
-    bars = len(inputs.prices)
-    if counts.empty:
-        return f"{words.count(bars)} bars accepted, none set aside."
-    named = words.listing([f"{n} {words.plain(reason).replace('_', ' ')}" for reason, n in counts.items()])
-    return f"{words.count(bars)} bars accepted; set aside: {named}."
-
-
-def _fits(inputs: ReportInputs) -> list[dict[str, str]]:
-    out = []
-    share = _rung_shares(inputs)
-    for r in words.records(inputs.fits):
-        own = inputs.diagnostics[inputs.diagnostics["symbol"] == r.symbol]
-        errors = dict(zip(own["parameter"], own["std_error"], strict=True))
-        gap: Any = own["second_start_gap"].iloc[0] if len(own) else None
-
-        def shown(name: str, value: float, digits: int, errors: dict[str, float] = errors) -> str:
-            if words.is_missing(value):
-                return words.MISSING
-            error = errors.get(name)
-            return words.number(value, digits) + (
-                f" ({words.number(error, digits)})" if not words.is_missing(error) else ""
-            )
-
-        out.append(
-            {
-                "symbol": words.plain(r.symbol),
-                "rung": str(r.rung),
-                "fit_end": words.day(r.fit_end),
-                "mu": shown("mu", r.mu_percent, 4),
-                "omega": shown("omega", r.omega_percent2, 4),
-                "alpha": shown("alpha", r.alpha, 4),
-                "beta": shown("beta", r.beta, 4),
-                "nu": shown("nu", r.nu, 2),
-                "persistence": words.number(r.persistence, 4) + (" IGARCH" if r.is_igarch else ""),
-                "loglikelihood": words.number(r.loglikelihood, 1),
-                "second": "agrees"
-                if not words.is_missing(gap) and abs(gap) <= 1e-3
-                else (words.MISSING if words.is_missing(gap) else f"{gap:+.4f}"),
-                "ljung_box": words.probability(r.ljung_box_p),
-                "share": share.get(r.symbol, words.MISSING),
-            }
-        )
-    return out
-
-
-def _rung_shares(inputs: ReportInputs) -> dict[str, str]:
-    own = inputs.forecasts[inputs.forecasts["rung"] != "ewma_short"]
-    return {str(s): words.percent(float((rows["rung"] == "garch_t").mean()), 1) for s, rows in own.groupby("symbol")}
 
 
 def _method(inputs: ReportInputs) -> list[tuple[str, str]]:

@@ -1,0 +1,185 @@
+"""Health: what stands behind the numbers, as tables: data, fits, swings, and what moved since the last report.
+
+What lives here: tables of the end matter and of the annexes. What does not: decisions (``decision``), markets
+(``pages``).
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plimsoll import procyclicality
+from reports import words
+from reports.view.decision import LEADING, SHORT
+from reports.view.inputs import ReportInputs, of_symbol
+
+QUARANTINE_ROWS = 20
+MOVED_ROWS = 24
+
+
+def since_last(inputs: ReportInputs) -> list[str]:
+    """Say what moved since the last report, in one line."""
+    if inputs.previous.empty:
+        return ["This is the first report of this profile."]
+    day = words.day(inputs.previous["as_of"].iloc[0])
+    rows = moved(inputs)
+    if not rows:
+        return [f"No target and no status moved since {day}."]
+    count = len(_beside_previous(inputs))
+    first = rows[0]
+    return [
+        f"{words.count(count)} set(s) differ from {day}; most: {first['symbol']} {first['what']} target "
+        f"{first['before']} to {first['now']}."
+    ]
+
+
+def quarantine(inputs: ReportInputs) -> list[dict[str, str]]:
+    """List the first rows set aside."""
+    return [
+        {
+            "date": words.day(r.date),
+            "symbol": words.plain(r.symbol),
+            "reason": words.plain(r.reason).replace("_", " "),
+            "detail": words.plain(r.detail),
+        }
+        for r in words.records(inputs.quarantine.head(QUARANTINE_ROWS))
+    ]
+
+
+def quarantine_line(inputs: ReportInputs) -> str:
+    """Count accepted bars and rows set aside, by reason."""
+    counts = inputs.quarantine["reason"].value_counts().sort_index()
+    bars = len(inputs.prices)
+    if counts.empty:
+        return f"{words.count(bars)} bars accepted, none set aside."
+    named = words.listing([f"{n} {words.plain(reason).replace('_', ' ')}" for reason, n in counts.items()])
+    return f"{words.count(bars)} bars accepted; set aside: {named}."
+
+
+def fits(inputs: ReportInputs) -> list[dict[str, str]]:
+    """List the fits in use with standard errors and diagnostics."""
+    out = []
+    share = _rung_shares(inputs)
+    for r in words.records(inputs.fits):
+        own = inputs.diagnostics[inputs.diagnostics["symbol"] == r.symbol]
+        errors = dict(zip(own["parameter"], own["std_error"], strict=True))
+        gap: Any = own["second_start_gap"].iloc[0] if len(own) else None
+
+        def shown(name: str, value: float, digits: int, errors: dict[str, float] = errors) -> str:
+            if words.is_missing(value):
+                return words.MISSING
+            error = errors.get(name)
+            return words.number(value, digits) + (
+                f" ({words.number(error, digits)})" if not words.is_missing(error) else ""
+            )
+
+        out.append(
+            {
+                "symbol": words.plain(r.symbol),
+                "rung": str(r.rung),
+                "fit_end": words.day(r.fit_end),
+                "mu": shown("mu", r.mu_percent, 4),
+                "omega": shown("omega", r.omega_percent2, 4),
+                "alpha": shown("alpha", r.alpha, 4),
+                "beta": shown("beta", r.beta, 4),
+                "nu": shown("nu", r.nu, 2),
+                "persistence": words.number(r.persistence, 4) + (" IGARCH" if r.is_igarch else ""),
+                "loglikelihood": words.number(r.loglikelihood, 1),
+                "second": "agrees"
+                if not words.is_missing(gap) and abs(gap) <= 1e-3
+                else (words.MISSING if words.is_missing(gap) else f"{gap:+.4f}"),
+                "ljung_box": words.probability(r.ljung_box_p),
+                "share": share.get(r.symbol, words.MISSING),
+            }
+        )
+    return out
+
+
+def _rung_shares(inputs: ReportInputs) -> dict[str, str]:
+    own = inputs.forecasts[inputs.forecasts["rung"] != "ewma_short"]
+    return {str(s): words.percent(float((rows["rung"] == "garch_t").mean()), 1) for s, rows in own.groupby("symbol")}
+
+
+def moved(inputs: ReportInputs) -> list[dict[str, str]]:
+    """List leading targets that moved since the last report, largest move first."""
+    both = _beside_previous(inputs)
+    rows = []
+    for r in words.records(both):
+        step = None if words.is_missing(r.target) or words.is_missing(r.target_before) else r.target - r.target_before
+        rows.append(
+            (
+                abs(step) if step is not None else np.inf,
+                {
+                    "symbol": words.plain(r.symbol),
+                    "what": f"{r.product} {r.side} {SHORT[str(r.parameter)]}",
+                    "before": words.bps(r.target_before),
+                    "now": words.bps(r.target),
+                    "change": words.change(r.target_before, r.target),
+                    "status_before": str(r.status_before),
+                    "status": str(r.status),
+                },
+            )
+        )
+    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])][:MOVED_ROWS]
+
+
+def _beside_previous(inputs: ReportInputs) -> pd.DataFrame:
+    """Leading parameters whose target or status differs from the last report's."""
+    keys = ["symbol", "product", "side", "parameter"]
+    now = inputs.recommendations[inputs.recommendations["parameter"].isin(set(LEADING.values()))]
+    both = now.merge(inputs.previous, on=keys, how="inner", suffixes=("", "_before"))
+    differs = (both["target"].fillna(-1) != both["target_before"].fillna(-1)) | (
+        both["status"] != both["status_before"]
+    )
+    return both[differs]
+
+
+def data_quality(inputs: ReportInputs) -> list[dict[str, str]]:
+    """Bars of each market: how many, from when to when, gaps, what was set aside, and which have highs and lows."""
+    rows = []
+    for market in inputs.markets:
+        prices = of_symbol(inputs.prices, market.symbol)
+        aside = inputs.quarantine[inputs.quarantine["symbol"] == market.symbol]
+        if prices.empty:
+            rows.append(
+                {"symbol": words.plain(market.symbol), "bars": "0", "span": words.MISSING, "gaps": words.MISSING}
+                | {"longest": words.MISSING, "aside": words.count(len(aside)), "ranges": words.MISSING}
+            )
+            continue
+        ranged = float((prices["high_usd"].notna() & prices["low_usd"].notna()).mean())
+        rows.append(
+            {
+                "symbol": words.plain(market.symbol),
+                "bars": words.count(len(prices)),
+                "span": f"{words.day(prices['date'].iloc[0])} to {words.day(prices['date'].iloc[-1])}",
+                "gaps": words.count(int((prices["gap_sessions"] > 0).sum())),
+                "longest": words.count(int(prices["gap_sessions"].max())),
+                "aside": words.count(len(aside)),
+                "ranges": words.percent(ranged, 1),
+            }
+        )
+    return rows
+
+
+def swings(inputs: ReportInputs) -> list[dict[str, str]]:
+    """Procyclicality of what the budget gave through time: haircuts of lending, maintenance margins of perpetuals."""
+    rows = []
+    for (symbol, product, side), own in inputs.thresholds.groupby(["symbol", "product", "side"], sort=True):
+        column = "lt_bps" if product == "lending" else "mm_bps"
+        value = own[column].to_numpy(np.float64, na_value=np.nan) / 1e4
+        value = 1 - value if product == "lending" else value
+        found = procyclicality.swings(np.where(value > 0, value, np.nan))
+        if found.observations:
+            rows.append(
+                {
+                    "what": f"{words.plain(symbol)} {product} {side}",
+                    "of": "haircut" if product == "lending" else "margin",
+                    "ratio": words.number(found.peak_to_trough),
+                    "one": words.percent(found.rises[0], 0),
+                    "five": words.percent(found.rises[1], 0),
+                    "thirty": words.percent(found.rises[2], 0),
+                    "days": words.count(found.observations),
+                }
+            )
+    return rows
