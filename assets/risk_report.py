@@ -21,9 +21,23 @@ from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse, frame_hash
 from plimsoll import returns, volatility
-from reports import render, view
+from reports import isolated, web
 from reports.view import MarketInput, ReportInputs
 
+SHOWN: dict[str, list[str]] = {
+    "prices": ["date", "symbol", "close_usd", "high_usd", "low_usd", "gap_sessions"],
+    "forecasts": [
+        "symbol",
+        "as_of",
+        "target_date",
+        "sigma_daily",
+        "sigma_long_run_daily",
+        "sigma_eff_daily",
+        "rung",
+        "vintage",
+    ],
+    "thresholds": ["symbol", "product", "side", "target_date", "lt_bps", "mm_bps"],
+}
 LOGGED_SERIES = ("overshoot_24h", "overshoot_24h_deep", "var_close")
 
 
@@ -56,11 +70,12 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         ),
         data_source=settings.source.name,
         markets=tuple(_market(settings, symbol) for symbol in settings.markets),
-        prices=prices,
-        forecasts=frames["forecasts"],
+        prices=_slim(prices, SHOWN["prices"]),
+        forecasts=_slim(frames["forecasts"], SHOWN["forecasts"]),
         fits=frames["fits"].groupby("symbol").tail(1).reset_index(drop=True),
         diagnostics=_diagnostics(prices, frames["fits"]),
-        thresholds=frames["thresholds"],
+        thresholds=_slim(frames["thresholds"], SHOWN["thresholds"]),
+        budgets=frames["thresholds"].groupby(["symbol", "product", "side"]).tail(1).reset_index(drop=True),
         quantiles=frames["overshoot_quantiles"].merge(newest[["symbol", "target_date"]], on=["symbol", "target_date"]),
         coverage=coverage,
         breaches=facts[facts["is_breach"] & facts["series"].isin(LOGGED_SERIES)].reset_index(drop=True),
@@ -73,6 +88,15 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         status="proposed" if reason is None else "withheld",
         withheld_reason=reason or "",
     )
+
+
+def _slim(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Keep what is shown; repeated words as categories, so that sixty markets fit into little memory."""
+    kept = frame[columns].copy()
+    for name in ("symbol", "product", "side", "rung", "vintage"):
+        if name in kept:
+            kept[name] = kept[name].astype("category")
+    return kept
 
 
 def _market(settings: Settings, symbol: str) -> MarketInput:
@@ -127,15 +151,20 @@ def write(session: Session, settings: Settings, run: _run.Run, inputs: ReportInp
     kill in between leaves nothing that a rerun does not mend.
     """
     day = inputs.as_of
-    built = view.build(inputs)
-    rendered = render.render(built)
+    built, rendered = isolated.make(inputs)
     known = session.query("reports", as_of=day)
     hashes = (files.sha256(rendered.pdf), files.sha256(rendered.json))
     is_known = len(known) > 0 and hashes == (known.iloc[-1]["pdf_sha256"], known.iloc[-1]["json_sha256"])
     revision = len(known) if is_known else len(known) + 1
     folder = settings_module.profile_folder(settings)
     relative = f"reports/{day.isoformat()}"
-    outputs = {"report.pdf": rendered.pdf, "decision.json": rendered.json}
+    outputs = {
+        "report.pdf": rendered.pdf,
+        "decision.json": rendered.json,
+        "report.html": web.page(built).encode(),
+        "forum.md": built.forum.encode(),
+        "breaches.csv": built.breaches_csv.encode(),
+    }
     for name, content in outputs.items():
         files.write_atomic(folder / relative / f"revision-{revision}" / name, content)
     written = 0
@@ -175,8 +204,8 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         group_name="report",
         kinds={"python", "pdf"},
         code_version=plimsoll.METHODOLOGY,
-        description="The risk report as PDF and decision.json. Verifies every gate against the store before it "
-        "proposes anything; byte-identical when nothing changed.",
+        description="The risk report as PDF, web page, forum post, decision.json and breaches.csv. Verifies every gate "
+        "against the store before it proposes anything; byte-identical when nothing changed.",
     )
     def risk_report(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)

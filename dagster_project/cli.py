@@ -111,7 +111,14 @@ def _day(settings: Settings, text: str | None) -> date:
 
 
 @app.command()
-def report(config: Config = EMBEDDED, as_of: AsOf = None, candles: Candles = None) -> None:
+def report(
+    config: Config = EMBEDDED,
+    as_of: AsOf = None,
+    candles: Candles = None,
+    send_corrections: Annotated[
+        bool, typer.Option("--send-corrections", help="Mail a corrected report to those who got an earlier one.")
+    ] = False,
+) -> None:
     """Run the nightly job for one day, without a daemon: data to PDF and mail file."""
     settings = _settings(config, candles)
     day = _day(settings, as_of)
@@ -119,7 +126,7 @@ def report(config: Config = EMBEDDED, as_of: AsOf = None, candles: Candles = Non
     sys.stderr.write(f"plimsoll {settings.profile.name}: nightly for {day}\n")
     from dagster_project.nightly import run_nightly
 
-    outcome = run_nightly(settings, day)
+    outcome = run_nightly(settings, day, send_corrections=send_corrections)
     if outcome.failed_checks:
         _complain(
             f"publication withheld by check: {', '.join(outcome.failed_checks)} (details: make ui, Checks)", WITHHELD

@@ -20,7 +20,8 @@ from dagster_project.definitions import ROOT, build_defs
 from dagster_project.jobs import NIGHTLY
 from dagster_project.settings import Settings
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+CORRECTIONS: dict[str, Any] = {"ops": {"delivery": {"config": {"send_corrections": True}}}}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def run_nightly(
     day: date,
     *,
     select: Sequence[str] | None = None,
+    send_corrections: bool = False,
     resources: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run the nightly job for one day in this process.
@@ -65,6 +67,8 @@ def run_nightly(
         Configuration and partition.
     select
         Asset keys to run instead of all.
+    send_corrections
+        Mail a corrected report to those who got an earlier one.
     resources
         Replacements, for tests.
 
@@ -80,7 +84,7 @@ def run_nightly(
             instance=opened,
             partition_key=day.isoformat(),
             raise_on_error=False,
-            run_config=QUIET,
+            run_config=QUIET | (CORRECTIONS if send_corrections else {}),
             asset_selection=[dg.AssetKey(key) for key in select] if select else None,
             tags={"plimsoll/as_of": day.isoformat(), "plimsoll/config_hash": settings.config_hash},
         )

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
 PROFILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
@@ -221,6 +221,8 @@ class Recipients(_Strict):
 
     sender: str
     committee: tuple[str, ...]
+    forum: tuple[str, ...] = ()
+    desk: tuple[str, ...] = ()
 
     @field_validator("sender")
     @classmethod
@@ -229,17 +231,23 @@ class Recipients(_Strict):
             raise ValueError(f"{value!r} is not an address")
         return value
 
-    @field_validator("committee")
+    @field_validator("committee", "forum", "desk")
     @classmethod
-    def _committee(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not 1 <= len(value) <= 200:
-            raise ValueError("needs between 1 and 200 addresses")
+    def _lists(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        fewest = 1 if info.field_name == "committee" else 0
+        if not fewest <= len(value) <= 200:
+            raise ValueError(f"needs between {fewest} and 200 addresses")
         for one in value:
             if not ADDRESS.match(one):
                 raise ValueError(f"{one!r} is not an address")
         if len({one.casefold() for one in value}) != len(value):
             raise ValueError("names an address twice")
         return value
+
+    def audiences(self) -> dict[str, tuple[str, ...]]:
+        """Return the recipients of each audience that has any, the committee first."""
+        found = {"committee": self.committee, "forum": self.forum, "desk": self.desk}
+        return {name: addresses for name, addresses in found.items() if addresses}
 
 
 class Settings(_Strict):

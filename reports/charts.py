@@ -58,12 +58,25 @@ def _style() -> Any:
         "ytick.major.width": 0.5,
         "lines.linewidth": 0.9,
         "lines.solid_joinstyle": "round",
-        "figure.constrained_layout.use": True,
         "path.simplify": True,
     }
 
 
-def _figure(width_mm: float, height_mm: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Any, Any]:
+@dataclass(frozen=True)
+class _Room:
+    """Room around and between the panels of a figure, in millimetres: fitting it anew costs as much as drawing."""
+
+    left: float = 13.0
+    right: float = 1.5
+    top: float = 5.0
+    bottom: float = 6.5
+    between_rows: float = 4.0
+    between_columns: float = 6.0
+
+
+def _figure(
+    width_mm: float, height_mm: float, rows: int = 1, columns: int = 1, room: _Room | None = None, **grid: Any
+) -> tuple[Any, Any]:
     import matplotlib as mpl
     from matplotlib import font_manager
     from matplotlib.figure import Figure
@@ -76,6 +89,17 @@ def _figure(width_mm: float, height_mm: float, rows: int = 1, columns: int = 1, 
         manager.ttflist = [entry for entry in manager.ttflist if entry.name != fonts.FAMILY] + ours
     mpl.rcParams.update(_style())
     figure = Figure(figsize=(width_mm / 25.4, height_mm / 25.4))
+    given = room or _Room()
+    inner_width = (width_mm - given.left - given.right - (columns - 1) * given.between_columns) / columns
+    inner_height = (height_mm - given.top - given.bottom - (rows - 1) * given.between_rows) / rows
+    figure.subplots_adjust(
+        left=given.left / width_mm,
+        right=1 - given.right / width_mm,
+        top=1 - given.top / height_mm,
+        bottom=given.bottom / height_mm,
+        wspace=given.between_columns / inner_width,
+        hspace=given.between_rows / inner_height,
+    )
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
@@ -118,7 +142,7 @@ def _dates(axis: Any, years: float) -> None:
 
 def sparkline(close: np.ndarray) -> Chart:
     """Draw a year of closes, without axes."""
-    figure, axes = _figure(22, 6)
+    figure, axes = _figure(22, 6, room=_Room(0.5, 0.5, 0.5, 0.5))
     axis = axes[0, 0]
     axis.axis("off")
     x, y = thinned(np.arange(len(close), dtype=float), close, 120)
@@ -140,7 +164,7 @@ def overview(panels: list[dict[str, Any]]) -> Chart:
         in_force``.
     """
     columns = len(panels)
-    figure, axes = _figure(178, 56, 3, columns, sharey="row", sharex="col")
+    figure, axes = _figure(178, 56, 3, columns, _Room(left=20, between_rows=3.5), sharey="row", sharex="col")
     sentences = []
     for at, panel in enumerate(panels):
         price = panel["price"]
@@ -187,7 +211,7 @@ def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.D
     events
         ``target_date, side, overshoot_sigma`` of breaches to draw below, in sigmas, with their ``limit_sigma``.
     """
-    figure, axes = _figure(178, 49, 2, 1, sharex=True, height_ratios=[3, 2])
+    figure, axes = _figure(178, 49, 2, 1, _Room(between_rows=6.5), sharex=True, height_ratios=[3, 2])
     top, bottom = axes[0, 0], axes[1, 0]
     top.plot(*thinned(prices["date"].to_numpy(), prices["close_usd"].to_numpy(float)), color=INK)
     top.set_yscale("log")
@@ -258,7 +282,7 @@ def path(symbol: str, lines: list[dict[str, Any]]) -> Chart:
     lines
         ``title, series [(label, dates, values, colour)], in_force``: one panel each.
     """
-    figure, axes = _figure(178, 33, 1, len(lines))
+    figure, axes = _figure(178, 33, 1, len(lines), _Room(left=9, between_columns=12))
     sentences = []
     for axis, line in zip(axes[0], lines, strict=True):
         for label, dates, values, colour in line["series"]:
@@ -287,7 +311,7 @@ def path(symbol: str, lines: list[dict[str, Any]]) -> Chart:
 
 def budget(symbol: str, bars: list[tuple[str, list[tuple[str, float]]]]) -> Chart:
     """Draw the loss budget of each product and side as a stacked bar, in percent of log price."""
-    figure, axes = _figure(178, 9 + 7.5 * len(bars))
+    figure, axes = _figure(178, 17 + 6 * len(bars), room=_Room(left=24, right=4, bottom=10.5))
     axis = axes[0, 0]
     names: list[str] = []
     for row, (_, parts) in enumerate(bars):

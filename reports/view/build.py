@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import charts, words
+from reports import charts, tables, words
 from reports.charts import Chart
 from reports.view import decision, forum, health, pages
 from reports.view.decision import DecisionRow
@@ -64,11 +64,21 @@ class ReportView:
     provenance: list[tuple[str, str]]
     subject: str
     forum: str
+    breaches_csv: str
+    ladder: list[dict[str, str]]
     json: dict[str, Any]
 
 
-def build(inputs: ReportInputs) -> ReportView:
-    """Build the view of one report; nothing is drawn or formatted anywhere else."""
+def build(inputs: ReportInputs, *, draws_markets: bool = True) -> ReportView:
+    """Build the view of one report; nothing is drawn or formatted anywhere else.
+
+    Parameters
+    ----------
+    inputs
+        What it is made from.
+    draws_markets
+        False leaves the charts of single markets out: a mail shows none of them.
+    """
     is_withheld = inputs.status == "withheld"
     rows = decision.rows(inputs)
     shown = [r for r in rows if r.status != "unchanged"][: decision.PAGE_ROWS]
@@ -97,7 +107,7 @@ def build(inputs: ReportInputs) -> ReportView:
         decisions=rows,
         decisions_shown=shown,
         decisions_rest=_rest([r for r in rows if r not in shown]),
-        sparks={words.plain(m.symbol): _spark(inputs, m.symbol) for m in inputs.markets},
+        sparks=_sparks(inputs, shown) if draws_markets else {},
         overview=charts.overview(panels) if panels else None,
         overview_panels=panels,
         actions=decision.actions(inputs, rows),
@@ -105,7 +115,10 @@ def build(inputs: ReportInputs) -> ReportView:
         since_last=health.since_last(inputs),
         moved=health.moved(inputs) if len(inputs.previous) else [],
         has_contents=len(inputs.markets) >= MANY,
-        markets=[pages.page(inputs, market, rows) for market in told],
+        markets=[
+            pages.page(inputs, market, rows, is_drawn=draws_markets, has_annex=len(inputs.markets) < MANY)
+            for market in told
+        ],
         quiet=[_quiet_row(inputs, r) for r in rows if r.symbol in {words.plain(s) for s in quiet_symbols}],
         breach_log=_breach_log(inputs),
         breach_rest=_breach_rest(inputs),
@@ -126,6 +139,8 @@ def build(inputs: ReportInputs) -> ReportView:
         limits=_limits(inputs),
         provenance=_provenance(inputs),
         subject=_subject(inputs, rows),
+        breaches_csv=_breaches_csv(inputs),
+        ladder=decision.ladder(inputs),
         forum=forum.post(inputs, rows, title, answer),
         json=_json(inputs, rows, title),
     )
@@ -165,8 +180,16 @@ def _rest(rest: list[DecisionRow]) -> str:
     return f"{len(rest)} more on the market pages: {words.listing(parts)}."
 
 
-def _spark(inputs: ReportInputs, symbol: str) -> Chart:
-    return charts.sparkline(of_symbol(inputs.prices, symbol)["close_usd"].to_numpy(float)[-SPARK_BARS:])
+def _sparks(inputs: ReportInputs, shown: list[DecisionRow]) -> dict[str, Chart]:
+    """Draw a year of closes for each market of the first page."""
+    wanted = {row.symbol for row in shown}
+    return {
+        words.plain(m.symbol): charts.sparkline(
+            of_symbol(inputs.prices, m.symbol)["close_usd"].to_numpy(float)[-SPARK_BARS:]
+        )
+        for m in inputs.markets
+        if words.plain(m.symbol) in wanted
+    }
 
 
 def _log_rows(inputs: ReportInputs) -> pd.DataFrame:
@@ -197,13 +220,31 @@ def _breach_log(inputs: ReportInputs) -> list[dict[str, str]]:
     ]
 
 
+def _breaches_csv(inputs: ReportInputs) -> str:
+    columns = ("target_date", "symbol", "side", "series", "model", "limit_log", "realised_log", "beyond_log")
+    rows = (
+        {
+            "target_date": words.day(r.target_date),
+            "symbol": str(r.symbol),
+            "side": str(r.side),
+            "series": str(r.series),
+            "model": str(r.model),
+            "limit_log": round(float(r.limit_log), 8),
+            "realised_log": round(float(r.realised_log), 8),
+            "beyond_log": round(float(r.realised_log - r.limit_log), 8),
+        }
+        for r in words.records(_log_rows(inputs))
+    )
+    return tables.csv_text(columns, rows)
+
+
 def _breach_rest(inputs: ReportInputs) -> str:
     rows = _log_rows(inputs)
     if rows.empty:
         return "No trigger day went beyond its 99 % limit, or none has been judged."
     dates = rows["target_date"].nunique()
     more = len(rows) - LOG_ROWS
-    tail = f" The newest {LOG_ROWS} are shown; all are in the store (table breach)." if more > 0 else ""
+    tail = f" The newest {LOG_ROWS} are shown; all are in breaches.csv beside this report." if more > 0 else ""
     return f"{len(rows)} breaches of 99 % limits on {dates} distinct dates: breaches cluster, so count dates as well as rows.{tail}"
 
 

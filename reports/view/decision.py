@@ -4,7 +4,9 @@ What lives here: ranking, counting and wording of decisions. What does not: mark
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -230,6 +232,37 @@ def actions(inputs: ReportInputs, table: list[DecisionRow]) -> list[tuple[str, s
     if asked:
         out.append(("Venue steward", "Apply approved sets within the venue's step limits", "after approval"))
     return out or [("Nobody", "Nothing is due", words.MISSING)]
+
+
+def ladder(inputs: ReportInputs) -> list[dict[str, str]]:
+    """Margins and leverage of every perpetual set, changes first: what a trading desk reads on a phone."""
+    rows = []
+    perpetual = inputs.recommendations[inputs.recommendations["product"] == "perpetual"]
+    for (symbol, side), mine in perpetual.groupby(["symbol", "side"], sort=True):
+        by = {str(row.parameter): row for row in words.records(mine)}
+        status = row_status(str(by["mm"].status), str(by["im"].status))
+        rows.append(
+            (
+                URGENCY.index(status),
+                {
+                    "symbol": words.plain(symbol),
+                    "side": str(side),
+                    "status": status,
+                    "mm": _step(by["mm"], words.bps),
+                    "im": _step(by["im"], words.bps),
+                    "leverage": _step(by["max_leverage"], words.count),
+                },
+            )
+        )
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+
+
+def _step(row: Any, shown: Callable[[Any], str]) -> str:
+    now = shown(_integer(row.in_force))
+    if row.status in ("hold", "withheld"):
+        return f"{now} {row.status}"
+    then = shown(_integer(row.proposed))
+    return then if now in (then, words.MISSING) else f"{now} → {then}"
 
 
 def triggers(inputs: ReportInputs) -> list[str]:

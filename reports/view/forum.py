@@ -91,7 +91,7 @@ def _market(inputs: ReportInputs, symbol: str) -> str:
     if prices.empty or forecasts.empty:
         return "Not enough data for a forecast."
     row = forecasts.iloc[-1]
-    traded = of_symbol(inputs.thresholds, symbol)
+    traded = of_symbol(inputs.budgets, symbol)
     volume = words.money(traded["adv_usd"].iloc[-1]) if len(traded) else words.MISSING
     return (
         f"Volatility {words.percent(row['sigma_daily'])} a day (long-run {words.percent(row['sigma_long_run_daily'])}; "

@@ -35,7 +35,9 @@ class ReportInputs:
     markets
         Configured markets, in configuration order.
     prices, forecasts, thresholds
-        Whole histories up to ``as_of``.
+        Whole histories up to ``as_of``, of the columns that are shown.
+    budgets
+        Threshold rows of the newest target of each set, all columns.
     fits, diagnostics
         Newest fit of each market, and its standard errors.
     quantiles
@@ -64,6 +66,7 @@ class ReportInputs:
     fits: pd.DataFrame
     diagnostics: pd.DataFrame
     thresholds: pd.DataFrame
+    budgets: pd.DataFrame
     quantiles: pd.DataFrame
     coverage: pd.DataFrame
     breaches: pd.DataFrame

@@ -37,7 +37,7 @@ MODELS = (
 )
 CLOSES_ONLY = (
     "Closes only: without lows and highs no trigger is known, so these tests are not available for this market; "
-    "the test of daily closes is in its annex."
+    "the test of daily closes stands with the other series."
 )
 CHART_YEARS = 3
 ZONES = {"green": "● green", "yellow": "▲ yellow", "red": "■ red"}
@@ -67,13 +67,19 @@ class MarketPage:
     budget: Chart | None
 
 
-def page(inputs: ReportInputs, market: MarketInput, decisions: list[DecisionRow]) -> MarketPage:
-    """Build one market's page."""
+def page(
+    inputs: ReportInputs,
+    market: MarketInput,
+    decisions: list[DecisionRow],
+    *,
+    is_drawn: bool = True,
+    has_annex: bool = True,
+) -> MarketPage:
+    """Build one market's page, with or without its charts; the budget is drawn for annexes only."""
     symbol = market.symbol
     prices = of_symbol(inputs.prices, symbol)
     forecasts = of_symbol(inputs.forecasts, symbol)
-    thresholds = of_symbol(inputs.thresholds, symbol)
-    newest = thresholds.groupby(["product", "side"], sort=True).tail(1)
+    thresholds, newest = of_symbol(inputs.thresholds, symbol), of_symbol(inputs.budgets, symbol)
     mine = [row for row in decisions if row.symbol == words.plain(symbol)]
     bars = _bars(newest)
     return MarketPage(
@@ -92,9 +98,9 @@ def page(inputs: ReportInputs, market: MarketInput, decisions: list[DecisionRow]
         headline_note=CLOSES_ONLY if market.is_close_only else "",
         backtest=_backtest(inputs, market),
         depths=_depths(of_symbol(inputs.quantiles, symbol)),
-        history=_history(symbol, prices, of_symbol(inputs.breaches, symbol)),
-        path=_path(symbol, thresholds, of_symbol(inputs.in_force, symbol)),
-        budget=charts.budget(symbol, bars) if bars else None,
+        history=_history(symbol, prices, of_symbol(inputs.breaches, symbol)) if is_drawn else None,
+        path=_path(symbol, thresholds, of_symbol(inputs.in_force, symbol)) if is_drawn else None,
+        budget=charts.budget(symbol, bars) if bars and is_drawn and has_annex else None,
     )
 
 

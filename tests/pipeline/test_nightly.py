@@ -1,7 +1,9 @@
 """The nightly line as a whole: reruns, revisions, no look-ahead, incremental equals whole."""
 
 from datetime import date
+from email import message_from_bytes, policy
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -17,7 +19,9 @@ DAY = date(2022, 5, 31)
 DERIVED = ("volatility_fit", "volatility_forecast", "overshoot_event", "overshoot_quantile", "threshold", "breach")
 
 
-def run(settings: Settings, day: date, *, last: date | None = None) -> dg.ExecuteInProcessResult:
+def run(
+    settings: Settings, day: date, *, last: date | None = None, config: dict[str, Any] | None = None
+) -> dg.ExecuteInProcessResult:
     defs = build_defs(settings)
     job = defs.resolve_job_def("nightly")
     tags = {}
@@ -28,7 +32,11 @@ def run(settings: Settings, day: date, *, last: date | None = None) -> dg.Execut
         }
     with dg.DagsterInstance.ephemeral() as instance:
         return job.execute_in_process(
-            instance=instance, partition_key=None if last else day.isoformat(), tags=tags, raise_on_error=True
+            instance=instance,
+            partition_key=None if last else day.isoformat(),
+            tags=tags,
+            run_config=config or {},
+            raise_on_error=True,
         )
 
 
@@ -125,6 +133,19 @@ def test_a_revised_candle_adds_revisions_and_touches_nothing(
         mails = session.query("outbox")
     assert list(reports["revision"]) == [1, 2]
     assert set(mails["revision"]) == {1}, "a correction is mailed only when asked"
+    run(profile, DAY, config={"ops": {"delivery": {"config": {"send_corrections": True}}}})
+    run(profile, DAY, config={"ops": {"delivery": {"config": {"send_corrections": True}}}})
+    with warehouse_of(profile).session() as session:
+        mails = session.query("outbox")
+    assert sorted(mails["revision"]) == [1, 1, 2, 2], "a correction is mailed once"
+    folder = settings_module.profile_folder(profile)
+    for recipient, mine in mails.groupby("recipient"):
+        first, second = mine.sort_values("revision").to_dict("records")
+        sent = message_from_bytes((folder / second["eml_path"]).read_bytes(), policy=policy.default)
+        assert sent["To"] == recipient
+        assert sent["References"] == first["message_id"]
+        assert sent["Subject"] == second["subject"]
+        assert "CORRECTION 2" in sent["Subject"]
 
 
 @pytest.mark.slow

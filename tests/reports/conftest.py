@@ -20,6 +20,7 @@ BY_SYMBOL = (
     "fits",
     "diagnostics",
     "thresholds",
+    "budgets",
     "quantiles",
     "breaches",
     "recommendations",

@@ -1,6 +1,7 @@
 """The mail file: headers that programs trust, bodies that people read, attachments that are the report."""
 
 import email
+import re
 from dataclasses import replace
 from email import policy
 from email.message import EmailMessage
@@ -8,9 +9,10 @@ from email.message import EmailMessage
 import pytest
 
 from reports import message, render, view
-from reports.view import ReportInputs, ReportView
+from reports.message import Envelope
+from reports.view import ReportInputs, ReportView, decision
 
-ADDRESSES = {"sender": "plimsoll@example.org", "recipient": "one@example.org"}
+ONE = Envelope("plimsoll@example.org", "one@example.org")
 
 
 def parsed(raw: bytes) -> EmailMessage:
@@ -21,7 +23,7 @@ def parsed(raw: bytes) -> EmailMessage:
 
 @pytest.fixture(scope="module")
 def mail(built: ReportView, rendered: render.Rendered) -> bytes:
-    return message.build(built, rendered, **ADDRESSES)
+    return message.build(built, rendered, ONE)
 
 
 def test_headers(mail: bytes, built: ReportView) -> None:
@@ -57,16 +59,56 @@ def test_bodies_and_attachments(mail: bytes, built: ReportView, rendered: render
 
 
 def test_the_same_mail_again_and_another_for_another(mail: bytes, built: ReportView, rendered: render.Rendered) -> None:
-    assert message.build(built, rendered, **ADDRESSES) == mail
-    other = message.build(built, rendered, **(ADDRESSES | {"recipient": "two@example.org"}))
+    assert message.build(built, rendered, ONE) == mail
+    other = message.build(built, rendered, replace(ONE, recipient="two@example.org"))
     assert parsed(other)["Message-ID"] != parsed(mail)["Message-ID"]
-    corrected = message.build(replace(built, decision_id="other"), rendered, **ADDRESSES)
+    corrected = message.build(replace(built, decision_id="other"), rendered, ONE)
     assert parsed(corrected)["Message-ID"] != parsed(mail)["Message-ID"]
 
 
 def test_text_from_data_cannot_add_a_header(inputs: ReportInputs, rendered: render.Rendered) -> None:
     evil = "x\r\nBcc: victim@example.org"
     made = view.build(replace(inputs, status="withheld", withheld_reason=evil))
-    found = parsed(message.build(made, rendered, **ADDRESSES))
+    found = parsed(message.build(made, rendered, ONE))
     assert found["Bcc"] is None
     assert "\n" not in found["Subject"]
+
+
+@pytest.mark.parametrize("audience", ["committee", "forum", "desk"])
+@pytest.mark.parametrize("revision", [1, 3])
+def test_every_audience_gets_what_it_reads(
+    built: ReportView, rendered: render.Rendered, audience: str, revision: int
+) -> None:
+    envelope = replace(ONE, audience=audience, revision=revision, first_message_id="<a@b>" if revision > 1 else None)
+    found = parsed(message.build(built, rendered, envelope))
+    plain, html = found.get_body(("plain",)), found.get_body(("html",))
+    assert plain is not None
+    assert html is not None
+    assert re.match(
+        r"^\[plimsoll\] (CORRECTION 3 · )?(DECISION|POST|MARGINS|no change)\b.* · 2022-05-31$", found["Subject"]
+    )
+    assert ("CORRECTION 3" in found["Subject"]) == (revision == 3)
+    assert found["References"] == found["In-Reply-To"] == ("<a@b>" if revision > 1 else None)
+    assert ("orrection 3" in plain.get_content()) == (revision == 3)
+    names = [part.get_filename() for part in found.iter_attachments()]
+    assert names[:2] == [f"plimsoll-{built.as_of}.pdf", "decision.json"]
+    assert ("forum.md" in names) == (audience == "forum")
+    assert f"{audience}.plimsoll.example.org" in found["List-Id"]
+    if audience == "forum":
+        (post,) = [part.get_content() for part in found.iter_attachments() if part.get_filename() == "forum.md"]
+        assert post.replace("\r\n", "\n") == built.forum
+        assert built.forum.strip() in plain.get_content().replace("\r\n", "\n")
+    if audience == "desk":
+        for row in built.ladder:
+            assert row["mm"] in plain.get_content()
+            assert row["mm"] in html.get_content()
+        assert [row["status"] for row in built.ladder] == sorted(
+            (row["status"] for row in built.ladder), key=decision.URGENCY.index
+        )
+
+
+def test_a_withheld_night_says_so_to_everybody(inputs: ReportInputs, rendered: render.Rendered) -> None:
+    made = view.build(replace(inputs, status="withheld", withheld_reason="check price_broken failed"))
+    for audience in ("committee", "desk"):
+        assert "WITHHELD" in message.subject(made, audience)
+    assert "Publication withheld" in message.subject(made, "forum")

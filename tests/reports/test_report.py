@@ -18,7 +18,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from pypdf import PdfReader
 
-from reports import fonts, render, view
+from reports import fonts, isolated, render, view
 from reports.view import ReportInputs, ReportView
 from reports.view.schema import Decision
 
@@ -43,7 +43,17 @@ def withheld(inputs: ReportInputs) -> ReportInputs:
 
 def without_history(inputs: ReportInputs) -> ReportInputs:
     """Return a profile on its first day: prices, and not enough data for anything else."""
-    frames = ("forecasts", "fits", "diagnostics", "thresholds", "quantiles", "coverage", "breaches", "sensitivities")
+    frames = (
+        "forecasts",
+        "fits",
+        "diagnostics",
+        "thresholds",
+        "budgets",
+        "quantiles",
+        "coverage",
+        "breaches",
+        "sensitivities",
+    )
     return replace(
         withheld(inputs), status="proposed", withheld_reason="", **{name: getattr(inputs, name)[:0] for name in frames}
     )
@@ -64,6 +74,7 @@ VARIANTS: dict[str, Callable[[ReportInputs, Callable[[int], ReportInputs]], Repo
     "one market": lambda inputs, many: many(1),
     "three markets": lambda inputs, many: many(3),
     "twenty markets": lambda inputs, many: many(20),
+    "sixty markets": lambda inputs, many: many(60),
     "withheld": lambda inputs, many: withheld(inputs),
     "first day": lambda inputs, many: without_history(inputs),
     "hostile text": lambda inputs, many: hostile(inputs),
@@ -187,7 +198,7 @@ sys.path.insert(0, sys.argv[2])
 from reports import message, render, view
 made = view.build(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))
 out = render.render(made)
-mail = message.build(made, out, sender="a@example.org", recipient="b@example.org")
+mail = message.build(made, out, message.Envelope("a@example.org", "b@example.org"))
 print(*(hashlib.sha256(x).hexdigest() for x in (out.pdf, out.json, mail)))
 """
 
@@ -211,6 +222,39 @@ def test_same_bytes_in_another_process_place_and_hour(inputs: ReportInputs, tmp_
         assert done.stderr == "", "rendering must not complain"
         found.append(done.stdout)
     assert found[0] == found[1]
+
+
+def test_the_child_process_gives_the_same_bytes(inputs: ReportInputs, rendered: render.Rendered) -> None:
+    made, found = isolated.make(inputs)
+    assert (found.pdf, found.json) == (rendered.pdf, rendered.json)
+    assert made.headline
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (isolated.Limits(memory_mib=300), "needs more than 300 MiB"),
+        (isolated.Limits(seconds=0.5), "not drawn within 0.5 s"),
+    ],
+)
+def test_a_drawing_beyond_its_limits_is_ended_and_named(
+    inputs: ReportInputs, limits: isolated.Limits, words: str
+) -> None:
+    with pytest.raises(render.RenderError, match=f"2022-05-31: .*{re.escape(words)}"):
+        isolated.make(inputs, limits)
+
+
+def test_a_child_that_dies_is_named(inputs: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(render.RenderError, match="died of SIGSEGV"):
+        isolated.make(inputs)
+
+
+def test_a_fault_inside_the_child_comes_back_in_words(inputs: ReportInputs) -> None:
+    broken = replace(inputs, markets=(replace(inputs.markets[0], symbol="Z"),))
+    with pytest.raises(render.RenderError, match="report of 2022-05-31"):
+        isolated.make(replace(broken, prices=pd.DataFrame({"symbol": ["Z"]})))
 
 
 def test_fonts_are_ours_embedded_and_readable(rendered: render.Rendered) -> None:
