@@ -59,24 +59,38 @@ for name in sys.argv[1:]:
 PY
 }
 
-install_libraries() {
-    local as_root=() command="apt-get install -y --no-install-recommends ${PACKAGES[*]}"
+# Debian packages: what is missing in words, what other systems need instead, then the packages.
+install_packages() {
+    local what=$1 elsewhere=$2
+    shift 2
+    local as_root=() command="apt-get install -y --no-install-recommends $*"
     if [[ $(id -u) -ne 0 ]]; then
         if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
             as_root=(sudo -n)
         else
-            stop "system libraries that draw PDFs are missing, and installing them needs root. Run: sudo $command"
+            stop "$what missing, and installing needs root. Run: sudo $command"
         fi
     fi
     command -v apt-get >/dev/null ||
-        stop "system libraries that draw PDFs are missing (${LIBRARIES[*]}) and there is no apt-get here;" \
-            "install Pango 1.44 or newer and HarfBuzz with this system's package manager. On Debian: $command"
-    say "installing system libraries: ${PACKAGES[*]}"
+        stop "$what missing and there is no apt-get here;" \
+            "install $elsewhere with this system's package manager. On Debian: $command"
+    say "installing Debian packages: $*"
     quietly "apt-get update" "${as_root[@]}" apt-get update -q
-    quietly "$command" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -q --no-install-recommends "${PACKAGES[@]}"
+    quietly "$command" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+install_libraries() {
+    install_packages "system libraries that draw PDFs are" "Pango 1.44 or newer and HarfBuzz (${LIBRARIES[*]})" \
+        "${PACKAGES[@]}"
     libraries_are_found "$1" || stop "the system libraries are installed but cannot be loaded; run: ldconfig"
 }
+
+# Only the tests open a browser: `tools/setup.sh browser`.
+find_browser() {
+    [[ ${WANTED:-} == browser ]] || return 0
+    command -v chromium >/dev/null || install_packages "Chromium, which the tests open, is" "Chromium" chromium
+}
+WANTED=${1:-}
 
 # Two makes at once must not build the same environment twice; the second waits for the first.
 exec 9<tools/setup.sh
@@ -97,11 +111,13 @@ fi
 
 if [[ $had_lock == "$lock_key" && $had_project == "$project_key" ]]; then
     libraries_are_found "$VENV/bin/python" || install_libraries "$VENV/bin/python"
+    find_browser
     exit 0
 fi
 
 python=$(find_python)
 libraries_are_found "$python" || install_libraries "$python"
+find_browser
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     stop "$python cannot make virtual environments; run: apt-get install -y python3-venv (as root)"
 

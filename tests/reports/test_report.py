@@ -84,8 +84,9 @@ VARIANTS: dict[str, Callable[[ReportInputs, Callable[[int], ReportInputs]], Repo
 @pytest.fixture(scope="session", params=VARIANTS)
 def variant(
     request: pytest.FixtureRequest, inputs: ReportInputs, with_markets: Callable[[int], ReportInputs]
-) -> ReportView:
-    return view.build(VARIANTS[request.param](inputs, with_markets))
+) -> tuple[Any, ReportView, str]:
+    """Return a variant laid out: WeasyPrint's document, the view as shown, the HTML."""
+    return render.layout(view.build(VARIANTS[request.param](inputs, with_markets)))
 
 
 def _text_boxes(box: Any) -> Iterator[Any]:
@@ -122,8 +123,8 @@ def _overflows(document: Any) -> list[str]:
 
 
 @pytest.mark.slow
-def test_nothing_is_clipped_and_every_sign_has_a_glyph(variant: ReportView) -> None:
-    document, shown, text = render.layout(variant)
+def test_nothing_is_clipped_and_every_sign_has_a_glyph(variant: tuple[Any, ReportView, str]) -> None:
+    document, shown, text = variant
     assert _overflows(document) == []
     charts = [chart.svg for m in shown.markets for chart in (m.history, m.path, m.budget) if chart is not None]
     known = set(TTFont(fonts.folder() / fonts.FILES["normal"]).getBestCmap())
@@ -133,8 +134,8 @@ def test_nothing_is_clipped_and_every_sign_has_a_glyph(variant: ReportView) -> N
 
 
 @pytest.mark.slow
-def test_no_page_shows_a_hole_in_the_data(variant: ReportView) -> None:
-    pages = texts(render.render(variant).pdf)
+def test_no_page_shows_a_hole_in_the_data(variant: tuple[Any, ReportView, str]) -> None:
+    pages = texts(variant[0].write_pdf(**render.OPTIONS))
     for number, page in enumerate(pages, start=1):
         assert not re.search(r"\b(nan|NaN|None|NaT|inf|undefined|<NA>)\b", page), f"page {number}"
         assert len(page.split()) > 20, f"page {number} is nearly empty"
@@ -148,8 +149,8 @@ def test_the_scan_can_fail(built: ReportView) -> None:
 
 
 @pytest.mark.slow
-def test_first_page_is_one_page(variant: ReportView) -> None:
-    document, shown, _ = render.layout(variant)
+def test_first_page_is_one_page(variant: tuple[Any, ReportView, str]) -> None:
+    document, shown, _ = variant
     second = "contents" if shown.has_contents else shown.markets[0].anchor
     assert second in document.pages[1].anchors
     assert len(shown.decisions_shown) >= min(2, len(shown.decisions)), "the first page must show decisions"

@@ -71,10 +71,10 @@ class Machine:
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
-    def setup(self, **environment: str) -> subprocess.CompletedProcess[str]:
+    def setup(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         self.notes.write_text("")
         return subprocess.run(
-            [str(self.bin / "bash"), str(self.project / "tools" / "setup.sh")],
+            [str(self.bin / "bash"), str(self.project / "tools" / "setup.sh"), *words],
             env={"PATH": str(self.bin), "HOME": "", "NOTES": str(self.notes), **environment},
             cwd=os.sep,
             stdin=subprocess.DEVNULL,
@@ -181,7 +181,7 @@ def test_missing_libraries_are_installed_as_root_without_questions(machine: Mach
     machine.fake("apt-get", FAKE_APT)
     done = machine.setup(FAKE_NO_LIBRARIES=str(machine.libraries))
     assert done.returncode == 0, done.stderr
-    assert "installing system libraries" in done.stderr
+    assert "installing Debian packages: libpango" in done.stderr
     assert machine.asked.index("apt-get update") < machine.asked.index("apt-get install -y")
     assert "--no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0" in machine.asked
 
@@ -201,3 +201,20 @@ def test_missing_libraries_without_apt_name_them(machine: Machine) -> None:
     assert done.returncode == 1
     assert "libharfbuzz-subset.so.0" in done.stderr
     assert "no apt-get here" in done.stderr
+
+
+def test_the_browser_is_installed_for_the_tests_only(machine: Machine) -> None:
+    machine.fake("apt-get", FAKE_APT)
+    assert machine.setup(FAKE_NO_LIBRARIES=os.devnull).returncode == 0
+    assert "chromium" not in machine.asked
+    assert machine.setup("browser", FAKE_NO_LIBRARIES=os.devnull).returncode == 0
+    assert "install -y -q --no-install-recommends chromium" in machine.asked
+    machine.fake("chromium", "#!/bin/bash\n")
+    assert machine.setup("browser", FAKE_NO_LIBRARIES=os.devnull).returncode == 0
+    assert "apt-get" not in machine.asked
+
+
+def test_a_missing_browser_without_root_stops_with_the_command(machine: Machine) -> None:
+    done = machine.setup("browser", FAKE_UID="1000")
+    assert done.returncode == 1
+    assert "Run: sudo apt-get install -y --no-install-recommends chromium" in done.stderr
