@@ -37,6 +37,7 @@ SHOWN: dict[str, list[str]] = {
         "vintage",
     ],
     "thresholds": ["symbol", "product", "side", "target_date", "lt_bps", "mm_bps"],
+    "triggers": ["symbol", "side", "target_date"],
 }
 LOGGED_SERIES = ("overshoot_24h", "overshoot_24h_deep", "var_close")
 
@@ -78,6 +79,7 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         budgets=frames["thresholds"].groupby(["symbol", "product", "side"]).tail(1).reset_index(drop=True),
         quantiles=frames["overshoot_quantiles"].merge(newest[["symbol", "target_date"]], on=["symbol", "target_date"]),
         coverage=coverage,
+        triggers=_slim(facts[_is_trigger(facts)], SHOWN["triggers"]).reset_index(drop=True),
         breaches=facts[facts["is_breach"] & facts["series"].isin(LOGGED_SERIES)].reset_index(drop=True),
         recommendations=recommendations,
         sensitivities=sensitivities(settings, prices, frames["forecasts"], frames["overshoot_quantiles"]),
@@ -88,6 +90,12 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         status="proposed" if reason is None else "withheld",
         withheld_reason=reason or "",
     )
+
+
+def _is_trigger(facts: pd.DataFrame) -> pd.Series:
+    """Mark one fact a trigger at the perpetual depth, whether the limit held or not."""
+    is_estimator = (facts["series"] == "overshoot_24h") & (facts["model"] == "estimator")
+    return is_estimator & (facts["tail_probability_bps"] == 100)
 
 
 def _slim(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

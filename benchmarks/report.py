@@ -30,6 +30,7 @@ BY_SYMBOL = (
     "thresholds",
     "budgets",
     "quantiles",
+    "triggers",
     "breaches",
     "recommendations",
     "sensitivities",

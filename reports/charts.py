@@ -197,8 +197,10 @@ def overview(panels: list[dict[str, Any]]) -> Chart:
     return Chart(_svg(figure), "; ".join(sentences) + ".")
 
 
-def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.DataFrame) -> Chart:
-    """Draw the price with breach days marked, and each trigger's overshoot against its limit.
+def history(
+    symbol: str, prices: pd.DataFrame, triggers: pd.DataFrame, marks: pd.DataFrame, events: pd.DataFrame
+) -> Chart:
+    """Draw the price with trigger days as ticks below it and breach days marked, and each breach against its limit.
 
     Parameters
     ----------
@@ -206,6 +208,8 @@ def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.D
         Market.
     prices
         ``date, close_usd``.
+    triggers
+        ``target_date, side`` of all triggers.
     marks
         ``target_date, side`` of breaches of the estimator at one percent.
     events
@@ -215,12 +219,14 @@ def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.D
     top, bottom = axes[0, 0], axes[1, 0]
     top.plot(*thinned(prices["date"].to_numpy(), prices["close_usd"].to_numpy(float)), color=INK)
     top.set_yscale("log")
-    top.set_title("Price (log scale) and days beyond the 99 % limit given a trigger")
+    top.set_title("Price (log scale), triggers (ticks) and days beyond the 99 % limit")
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     top.yaxis.set_minor_locator(NullLocator())
     top.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}".replace(",", " ") if v >= 10 else f"{v:g}"))
+    for side, foot in (("long", 0.0), ("short", 0.06)):
+        _ticks(top, triggers.loc[triggers["side"] == side, "target_date"].to_numpy(), foot, SIDE_COLOURS[side])
     for side, shape in (("long", "v"), ("short", "^")):
         days = marks.loc[marks["side"] == side, "target_date"]
         at = prices[prices["date"].isin(days)]
@@ -268,8 +274,17 @@ def history(symbol: str, prices: pd.DataFrame, marks: pd.DataFrame, events: pd.D
     return Chart(
         _svg(figure),
         f"{symbol}: {len(prices)} closes from {prices['date'].iloc[0].date()} to {prices['date'].iloc[-1].date()}; "
-        f"{counts['long']} long and {counts['short']} short breaches of the 99 percent limit given a trigger.",
+        f"{len(triggers)} triggers, and {counts['long']} long and {counts['short']} short breaches of the 99 percent "
+        "limit given one.",
     )
+
+
+def _ticks(axis: Any, days: np.ndarray, foot: float, colour: str) -> None:
+    """Draw a short tick a day at the foot of a panel, all of them as one path."""
+    if len(days):
+        x = np.repeat(np.sort(days), 3)
+        y = np.tile([foot, foot + 0.045, np.nan], len(days))
+        axis.plot(x, y, color=colour, linewidth=0.2, alpha=0.6, transform=axis.get_xaxis_transform())
 
 
 def path(symbol: str, lines: list[dict[str, Any]]) -> Chart:

@@ -13,14 +13,14 @@ from reports import words
 from reports.view.decision import SHORT, DecisionRow
 from reports.view.inputs import ReportInputs, of_symbol
 
-SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
+SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 LINE_START = re.compile(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)")
 
 
 def escaped(text: object) -> str:
     """Return text from data so that Markdown shows it as it is: no markup, no link, no table break."""
     plain = words.plain(text)
-    plain = SPECIAL.sub(r"\\\1", plain).replace("&", "&amp;").replace("://", ":&#8203;//").replace("@", "&#64;")
+    plain = SPECIAL.sub(r"\\\1", plain).replace("://", ":&#8203;//").replace("@", "&#64;")
     return LINE_START.sub(r"\1\\\2", plain)
 
 

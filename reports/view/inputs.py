@@ -42,8 +42,8 @@ class ReportInputs:
         Newest fit of each market, and its standard errors.
     quantiles
         Overshoot quantiles of the newest target, all depths.
-    coverage, breaches
-        Backtest table of the day, and breach facts that are breaches.
+    coverage, triggers, breaches
+        Backtest table of the day, trigger days at the perpetual depth, and breach facts that are breaches.
     recommendations, sensitivities, in_force, previous
         What is proposed, what other settings would give, what is in force, and what the last report proposed.
     quarantine, checks
@@ -69,6 +69,7 @@ class ReportInputs:
     budgets: pd.DataFrame
     quantiles: pd.DataFrame
     coverage: pd.DataFrame
+    triggers: pd.DataFrame
     breaches: pd.DataFrame
     recommendations: pd.DataFrame
     sensitivities: pd.DataFrame

@@ -98,7 +98,9 @@ def page(
         headline_note=CLOSES_ONLY if market.is_close_only else "",
         backtest=_backtest(inputs, market),
         depths=_depths(of_symbol(inputs.quantiles, symbol)),
-        history=_history(symbol, prices, of_symbol(inputs.breaches, symbol)) if is_drawn else None,
+        history=_history(symbol, prices, of_symbol(inputs.triggers, symbol), of_symbol(inputs.breaches, symbol))
+        if is_drawn
+        else None,
         path=_path(symbol, thresholds, of_symbol(inputs.in_force, symbol)) if is_drawn else None,
         budget=charts.budget(symbol, bars) if bars and is_drawn and has_annex else None,
     )
@@ -311,7 +313,7 @@ def _depths(rows: pd.DataFrame) -> list[dict[str, str]]:
     return out
 
 
-def _history(symbol: str, prices: pd.DataFrame, breaches: pd.DataFrame) -> Chart | None:
+def _history(symbol: str, prices: pd.DataFrame, triggers: pd.DataFrame, breaches: pd.DataFrame) -> Chart | None:
     if len(prices) < 2:
         return None
     marks = breaches[
@@ -320,7 +322,7 @@ def _history(symbol: str, prices: pd.DataFrame, breaches: pd.DataFrame) -> Chart
         & (breaches["tail_probability_bps"] == 100)
     ]
     ratio = marks["limit_sigma"] / marks["limit_log"]
-    return charts.history(symbol, prices, marks, marks.assign(overshoot_sigma=marks["realised_log"] * ratio))
+    return charts.history(symbol, prices, triggers, marks, marks.assign(overshoot_sigma=marks["realised_log"] * ratio))
 
 
 def _path(symbol: str, thresholds: pd.DataFrame, in_force: pd.DataFrame) -> Chart | None:

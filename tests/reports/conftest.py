@@ -22,6 +22,7 @@ BY_SYMBOL = (
     "thresholds",
     "budgets",
     "quantiles",
+    "triggers",
     "breaches",
     "recommendations",
     "sensitivities",

@@ -51,6 +51,7 @@ def without_history(inputs: ReportInputs) -> ReportInputs:
         "budgets",
         "quantiles",
         "coverage",
+        "triggers",
         "breaches",
         "sensitivities",
     )
