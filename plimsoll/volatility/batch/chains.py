@@ -30,6 +30,7 @@ from plimsoll.volatility.batch.kernels import (
 )
 from plimsoll.volatility.batch.optimiser import (
     CONVERGED,
+    KNOWN,
     ascend,
     dimension,
     guess_curvature,
@@ -47,7 +48,7 @@ VALUE, AFTER, STATE = 0, 1, 2
 MEASURES = 3
 
 TIGHT = 1e-7  # log-likelihood that is not worth another step
-ROUGH = 1e-2  # the same while it is open whether an optimum matters
+ROUGH = 1e-3  # the same while it is open whether an optimum matters
 CLOSE = 0.5  # optima this far below the best are followed precisely
 LOST = 8.0  # optima further below are dropped
 _NU_START = 6.0
@@ -55,16 +56,32 @@ _NU_START = 6.0
 # Fresh starts: mean slope, its share after losses under asymmetry (1 is even), persistence.
 STARTS = np.array(
     [
-        [0.06, 1.6, 0.97],
+        [0.06, 1.6, 0.970],
+        [0.0, 1.0, 0.9998],
+        [0.20, 1.5, 0.800],
+        [0.005, 1.0, 0.998],
+        [0.03, 1.9, 0.600],
+        [0.0, 1.0, 0.500],
+        [0.35, 0.7, 0.960],
+        [0.002, 1.0, 0.990],
+        [0.05, 0.4, 0.900],
+        [0.0, 1.0, 0.900],
+        [0.10, 1.9, 0.980],
         [0.02, 1.0, 0.998],
-        [0.20, 1.5, 0.80],
-        [0.03, 1.9, 0.60],
-        [0.10, 1.9, 0.98],
-        [0.35, 1.0, 0.95],
-        [0.05, 0.4, 0.90],
-        [0.01, 1.5, 0.95],
+        [0.60, 1.0, 0.700],
+        [0.01, 1.5, 0.970],
     ]
 )
+_JUMP = 9.0  # square of a return over the variance that may turn the order of optima round
+
+
+@compiled
+def _turned(y: Floats, first: int, last: int, mean: float, variance: float) -> bool:
+    """Whether a large return lies in a range of days."""
+    for t in range(first, last):
+        if (y[t] - mean) ** 2 > _JUMP * variance:
+            return True
+    return False
 
 
 @compiled
@@ -151,7 +168,7 @@ def follow(
     y: Floats,
     starts: Integers,
     ends: Integers,
-    every: int,
+    per_window: int,
     fresh: Floats,
     params: Floats,
     measures: Floats,
@@ -168,10 +185,11 @@ def follow(
         Percent returns of the whole series.
     starts, ends
         Windows, ends exclusive and increasing, shape (w,).
-    every
-        A fresh start comes with every so many windows.
+    per_window
+        Fresh starts of each window, in rotation.
     fresh
-        Fresh starts, as `STARTS`; the first window tries them all.
+        Fresh starts, as `STARTS`; the first window tries them all, and so does one that a large return has
+        just entered or left.
     params, measures, counts, spent
         Filled: optima of each window, shape (w, KEPT, PARAMETERS) and (w, KEPT, MEASURES), how many there are,
         and the evaluations spent. A window without variance gets none.
@@ -181,6 +199,7 @@ def follow(
     facts, th, found = np.empty(FACTS), np.empty(PARAMETERS), np.empty(2)
     x, lower, upper, row = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     hessian = np.empty((k, k))
+    known, heights = np.empty((KEPT, k)), np.empty(KEPT)
     carried, live = np.zeros((KEPT, k, k)), np.zeros((KEPT, k, k))
     limits(gjr, law, lower, upper, row)
     turn = 0
@@ -201,15 +220,25 @@ def follow(
             to_coordinates(gjr, law, params[w - 1, m], facts, lower, upper, row, x)
             hessian[:, :] = carried[m]
             near = measures[w - 1, m, VALUE] > leader - CLOSE
-            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT if near else ROUGH)
+            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT if near else ROUGH, known, heights, 0)
             spent[w] += used
             count = _admit(th, found, state, hessian, 0.02, params[w], measures[w], live, count)
-        tries = len(fresh) if count == 0 else (1 if w % every == 0 else 0)
+        tries = per_window
+        if count == 0 or (
+            w > 0
+            and (
+                _turned(y, starts[w - 1], starts[w], facts[MEAN], facts[VARIANCE])
+                or _turned(y, ends[w - 1], ends[w], facts[MEAN], facts[VARIANCE])
+            )
+        ):
+            tries = len(fresh)
         for _ in range(tries):
             guide = np.empty(PARAMETERS)
             guide[MU], guide[NU], guide[SKEW] = facts[MEAN], _NU_START, 0.0
             best = -np.inf
             for m in range(count):
+                to_coordinates(gjr, law, params[w, m], facts, lower, upper, row, known[m])
+                heights[m] = measures[w, m, VALUE]
                 if measures[w, m, VALUE] > best:
                     best = measures[w, m, VALUE]
                     guide[:] = params[w, m]
@@ -217,18 +246,12 @@ def follow(
             turn += 1
             to_coordinates(gjr, law, th, facts, lower, upper, row, x)
             guess_curvature(gjr, law, len(window), hessian)
-            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, ROUGH)
+            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, ROUGH, known, heights, count)
             spent[w] += used
-            known = False
-            for m in range(count):
-                known = known or (
-                    same_basin(th, params[w, m], abs(found[0] - measures[w, m, VALUE]), 0.1)
-                    and found[0] < measures[w, m, VALUE] + TIGHT
-                )
-            if known or found[0] < best - LOST:
+            if state == KNOWN or found[0] < best - LOST:
                 continue
             if found[0] > best - CLOSE:
-                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT)
+                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0)
                 spent[w] += used
             count = _admit(th, found, state, hessian, 0.02, params[w], measures[w], live, count)
         counts[w] = count
@@ -238,7 +261,7 @@ def follow(
             if measures[w, m, VALUE] > best - CLOSE and measures[w, m, STATE] != CONVERGED:
                 to_coordinates(gjr, law, params[w, m], facts, lower, upper, row, x)
                 guess_curvature(gjr, law, len(window), hessian)
-                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT)
+                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0)
                 spent[w] += used
                 if found[0] >= measures[w, m, VALUE]:
                     params[w, m, :] = th
@@ -289,6 +312,7 @@ def resume(
     x, lower, upper, row = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     hessian = np.empty((k, k))
     unused = np.zeros((KEPT, k, k))
+    known, heights = np.empty((KEPT, k)), np.empty(KEPT)
     limits(gjr, law, lower, upper, row)
     leader = _best(before_measures, before_count)
     for m in range(before_count):
@@ -303,14 +327,14 @@ def resume(
             to_coordinates(gjr, law, th, facts, lower, upper, row, x)
             if w == 0:
                 guess_curvature(gjr, law, len(window), hessian)
-            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT)
+            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0)
             spent[w] += used
-            known = False
+            met = False
             for j in range(counts[w]):
-                known = known or (
+                met = met or (
                     same_basin(th, params[w, j], abs(found[0] - measures[w, j, VALUE]), 0.02)
                     and found[0] < measures[w, j, VALUE] + 1e-5
                 )
-            if known or found[0] < _best(measures[w], counts[w]) - LOST:
+            if met or found[0] < _best(measures[w], counts[w]) - LOST:
                 break
             counts[w] = _admit(th, found, state, hessian, 0.02, params[w], measures[w], unused, counts[w])

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 LEAST_OBSERVATIONS = 20
 CHAIN = 125  # windows
-FRESH_EVERY = 2
+FRESH = 2
 IGARCH = 0.9995
 _LAWS = {"normal": kernels.NORMAL, "student_t": kernels.STUDENT, "skew_t": kernels.SKEWED}
 _AT = 1e-9  # of a limit
@@ -168,7 +168,7 @@ def _run(
             returns[part.series],
             store.starts[rows],
             store.ends[rows],
-            FRESH_EVERY,
+            FRESH,
             chains.STARTS,
             store.params[rows],
             store.measures[rows],

@@ -36,6 +36,7 @@ from plimsoll.volatility.batch.quadratic import step
 Floats = NDArray[np.float64]
 
 OMEGA_LEAST, OMEGA_MOST = 1e-8, 10.0  # of the window's variance
+OMEGA_SHIFT = 1e-3
 NU_LEAST, NU_MOST_STUDENT, NU_MOST_SKEWED = 2.05, 500.0, 300.0
 SKEW_MOST = 1.0 - 1e-6
 LOOSE_NU = 8.0  # where the law has no degrees of freedom, any finite number
@@ -43,10 +44,12 @@ _STEPS = 150
 _TRIALS = 30
 _ARMIJO = 1e-4
 _DAMPING = 0.2
+_DOUBT = 30.0
+_SAME_PLACE, _SAME_HEIGHT = 0.02, 1e-3
 _FLAT = 1e-6  # a line search that fails with less than this to gain has arrived
 
 # What `ascend` reports.
-CONVERGED, STALLED, EXHAUSTED = 0, 1, 2
+CONVERGED, STALLED, EXHAUSTED, KNOWN = 0, 1, 2, 3
 
 
 @compiled
@@ -68,7 +71,7 @@ def limits(gjr: bool, law: int, lower: Floats, upper: Floats, row: Floats) -> No
     """
     row[:] = 0.0
     lower[0], upper[0] = -1e6, 1e6
-    lower[1], upper[1] = log(OMEGA_LEAST), log(OMEGA_MOST)
+    lower[1], upper[1] = log(OMEGA_LEAST + OMEGA_SHIFT), log(OMEGA_MOST + OMEGA_SHIFT)
     lower[2], upper[2], row[2] = 0.0, 1.0, 1.0
     k = 3
     if gjr:
@@ -87,7 +90,7 @@ def limits(gjr: bool, law: int, lower: Floats, upper: Floats, row: Floats) -> No
 def to_parameters(gjr: bool, law: int, x: Floats, facts: Floats, th: Floats) -> None:
     """Fill the seven parameters of the likelihood from coordinates."""
     th[MU] = facts[MEAN] + sqrt(facts[VARIANCE]) * x[0]
-    th[OMEGA] = facts[VARIANCE] * exp(x[1])
+    th[OMEGA] = facts[VARIANCE] * max(exp(x[1]) - OMEGA_SHIFT, OMEGA_LEAST)
     th[GAIN] = x[2]
     th[LOSS] = x[3] if gjr else x[2]
     k = 4 if gjr else 3
@@ -102,7 +105,7 @@ def to_coordinates(
 ) -> None:
     """Fill coordinates from parameters, moved inside the constraints of this window."""
     x[0] = (th[MU] - facts[MEAN]) / sqrt(facts[VARIANCE])
-    x[1] = log(max(th[OMEGA] / facts[VARIANCE], OMEGA_LEAST))
+    x[1] = log(th[OMEGA] / facts[VARIANCE] + OMEGA_SHIFT)
     x[2] = th[GAIN]
     k = 3
     if gjr:
@@ -139,7 +142,7 @@ def _objective(
     to_parameters(gjr, law, x, facts, th)
     value, after = evaluate(law, y, facts, th, natural, buffers)
     gradient[0] = -natural[MU] * sqrt(facts[VARIANCE])
-    gradient[1] = -natural[OMEGA] * th[OMEGA]
+    gradient[1] = -natural[OMEGA] * (th[OMEGA] + OMEGA_SHIFT * facts[VARIANCE])
     if gjr:
         gradient[2] = -natural[GAIN]
         gradient[3] = -natural[LOSS]
@@ -218,6 +221,20 @@ def _longest(x: Floats, d: Floats, gjr: bool, law: int) -> float:
 
 
 @compiled
+def _leads_to(x: Floats, d: Floats, known: Floats, heights: Floats, many: int, hoped: float) -> bool:
+    """Whether a step ends at a known optimum, in place and in height."""
+    for m in range(many):
+        if hoped > heights[m] + _SAME_HEIGHT:
+            continue
+        distance = 0.0
+        for i in range(len(x)):
+            distance += abs(x[i] + d[i] - known[m, i]) * (0.1 if i < 2 else 1.0)
+        if distance < _SAME_PLACE:
+            return True
+    return False
+
+
+@compiled
 def ascend(
     gjr: bool,
     law: int,
@@ -229,6 +246,9 @@ def ascend(
     found: Floats,
     buffers: Floats,
     tolerance: float,
+    known: Floats,
+    heights: Floats,
+    many: int,
 ) -> tuple[int, int]:
     """Climb from a starting point to the optimum of its basin.
 
@@ -252,11 +272,14 @@ def ascend(
         Scratch of `evaluate`.
     tolerance
         Gain of log-likelihood that is not worth another step.
+    known, heights, many
+        Coordinates and log-likelihoods of the first ``many`` optima that are already known; a climb that is
+        about to end at one of them stops.
 
     Returns
     -------
     tuple
-        CONVERGED, STALLED or EXHAUSTED, and the evaluations spent.
+        CONVERGED, STALLED, EXHAUSTED or KNOWN, and the evaluations spent.
     """
     k = len(x)
     gradient, trial_gradient, trial = np.empty(k), np.empty(k), np.empty(k)
@@ -270,7 +293,7 @@ def ascend(
     value, after = _objective(gjr, law, y, facts, x, th, natural, gradient, buffers)
     found[0], found[1] = -value, after
     spent, resets = 1, 0
-    state = EXHAUSTED
+    state, asked, plain = EXHAUSTED, False, np.empty((k, k))
     if not value < np.inf:
         return STALLED, spent
     for _ in range(_STEPS):
@@ -288,7 +311,17 @@ def ascend(
             guess_curvature(gjr, law, len(y), hessian)
             continue
         if fall < tolerance:
+            # A curvature learnt elsewhere may be too stiff: ask a plain one before believing that this is the top.
+            if not asked:
+                asked = True
+                guess_curvature(gjr, law, len(y), plain)
+                if step(plain, gradient, low, high, row, room, d, held, matrix, right) > _DOUBT * tolerance:
+                    hessian[:, :] = plain
+                    continue
             state = CONVERGED
+            break
+        if spent > 1 and many > 0 and _leads_to(x, d, known, heights, many, fall - value):
+            state = KNOWN
             break
         share = _longest(x, d, gjr, law)
         slope = 0.0
