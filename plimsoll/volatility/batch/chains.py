@@ -220,7 +220,7 @@ def follow(
             to_coordinates(gjr, law, params[w - 1, m], facts, lower, upper, row, x)
             hessian[:, :] = carried[m]
             near = measures[w - 1, m, VALUE] > leader - CLOSE
-            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT if near else ROUGH, known, heights, 0)
+            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT if near else ROUGH, known, heights, 0, False)
             spent[w] += used
             count = _admit(th, found, state, hessian, 0.02, params[w], measures[w], live, count)
         tries = per_window
@@ -246,12 +246,19 @@ def follow(
             turn += 1
             to_coordinates(gjr, law, th, facts, lower, upper, row, x)
             guess_curvature(gjr, law, len(window), hessian)
-            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, ROUGH, known, heights, count)
+            state, used = ascend(
+                gjr, law, window, facts, x, hessian, th, found, buffers, ROUGH, known, heights, count, count > 0
+            )
             spent[w] += used
+            if state != KNOWN and count > 0:
+                state, used = ascend(
+                    gjr, law, window, facts, x, hessian, th, found, buffers, ROUGH, known, heights, count, False
+                )
+                spent[w] += used
             if state == KNOWN or found[0] < best - LOST:
                 continue
             if found[0] > best - CLOSE:
-                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0)
+                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False)
                 spent[w] += used
             count = _admit(th, found, state, hessian, 0.02, params[w], measures[w], live, count)
         counts[w] = count
@@ -261,7 +268,7 @@ def follow(
             if measures[w, m, VALUE] > best - CLOSE and measures[w, m, STATE] != CONVERGED:
                 to_coordinates(gjr, law, params[w, m], facts, lower, upper, row, x)
                 guess_curvature(gjr, law, len(window), hessian)
-                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0)
+                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False)
                 spent[w] += used
                 if found[0] >= measures[w, m, VALUE]:
                     params[w, m, :] = th
@@ -327,7 +334,7 @@ def resume(
             to_coordinates(gjr, law, th, facts, lower, upper, row, x)
             if w == 0:
                 guess_curvature(gjr, law, len(window), hessian)
-            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0)
+            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False)
             spent[w] += used
             met = False
             for j in range(counts[w]):

@@ -1,11 +1,13 @@
 """Compilation of the numeric kernels.
 
-What lives here: the one decorator of the package, typed, with the options that all kernels share. What does
-not: kernels.
+What lives here: the decorators of the package, typed, with the options that all kernels share, and the stamp
+that tells stored machine code of another version. What does not: kernels.
 """
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -14,6 +16,29 @@ F = TypeVar("F", bound=Callable[..., object])
 # Sums may be reordered and products contracted, by the compiler and therefore the same way each time;
 # infinities and NaN keep their meaning.
 _LOOSE = {"contract", "arcp", "nsz", "reassoc"}
+
+
+def _stamp() -> str:
+    """Digest of all sources of the package."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+_STAMP = _stamp()
+
+
+def _compile(function: F, **options: Any) -> F:
+    """Compile a function and tie its stored machine code to the sources of the whole package.
+
+    Notes
+    -----
+    numba ties it to the file of the function alone, but the code of a kernel contains the kernels that it calls.
+    """
+    dispatcher = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    dispatcher._cache._cache_file._source_stamp = _STAMP
+    return cast("F", dispatcher)
 
 
 def compiled(function: F) -> F:
@@ -29,7 +54,7 @@ def compiled(function: F) -> F:
     callable
         The same signature.
     """
-    return cast("F", njit(cache=True, nogil=True, error_model="numpy")(function))
+    return _compile(function)
 
 
 def compiled_loosely(function: F) -> F:
@@ -45,4 +70,4 @@ def compiled_loosely(function: F) -> F:
     callable
         The same signature.
     """
-    return cast("F", njit(cache=True, nogil=True, error_model="numpy", fastmath=_LOOSE)(function))
+    return _compile(function, fastmath=_LOOSE)

@@ -45,7 +45,7 @@ _TRIALS = 30
 _ARMIJO = 1e-4
 _DAMPING = 0.2
 _DOUBT = 30.0
-_SAME_PLACE, _SAME_HEIGHT = 0.02, 1e-3
+_SAME_PLACE, _SAME_HEIGHT = 0.06, 1e-3
 _FLAT = 1e-6  # a line search that fails with less than this to gain has arrived
 
 # What `ascend` reports.
@@ -249,6 +249,7 @@ def ascend(
     known: Floats,
     heights: Floats,
     many: int,
+    shaped: bool,
 ) -> tuple[int, int]:
     """Climb from a starting point to the optimum of its basin.
 
@@ -275,6 +276,8 @@ def ascend(
     known, heights, many
         Coordinates and log-likelihoods of the first ``many`` optima that are already known; a climb that is
         about to end at one of them stops.
+    shaped
+        Whether mean, degrees of freedom and asymmetry stay where they are.
 
     Returns
     -------
@@ -300,6 +303,8 @@ def ascend(
         room = 1.0
         for i in range(k):
             low[i], high[i] = lower[i] - x[i], upper[i] - x[i]
+            if shaped and i != 1 and row[i] == 0.0:
+                low[i], high[i] = 0.0, 0.0
             room -= row[i] * x[i]
         room = room if room > 1e-13 else 0.0
         fall = step(hessian, gradient, low, high, row, room, d, held, matrix, right)
