@@ -220,7 +220,22 @@ def follow(
             to_coordinates(gjr, law, params[w - 1, m], facts, lower, upper, row, x)
             hessian[:, :] = carried[m]
             near = measures[w - 1, m, VALUE] > leader - CLOSE
-            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT if near else ROUGH, known, heights, 0, False)
+            state, used = ascend(
+                gjr,
+                law,
+                window,
+                facts,
+                x,
+                hessian,
+                th,
+                found,
+                buffers,
+                TIGHT if near else ROUGH,
+                known,
+                heights,
+                0,
+                False,
+            )
             spent[w] += used
             count = _admit(th, found, state, hessian, 0.02, params[w], measures[w], live, count)
         tries = per_window
@@ -258,7 +273,9 @@ def follow(
             if state == KNOWN or found[0] < best - LOST:
                 continue
             if found[0] > best - CLOSE:
-                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False)
+                state, used = ascend(
+                    gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False
+                )
                 spent[w] += used
             count = _admit(th, found, state, hessian, 0.02, params[w], measures[w], live, count)
         counts[w] = count
@@ -268,7 +285,9 @@ def follow(
             if measures[w, m, VALUE] > best - CLOSE and measures[w, m, STATE] != CONVERGED:
                 to_coordinates(gjr, law, params[w, m], facts, lower, upper, row, x)
                 guess_curvature(gjr, law, len(window), hessian)
-                state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False)
+                state, used = ascend(
+                    gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False
+                )
                 spent[w] += used
                 if found[0] >= measures[w, m, VALUE]:
                     params[w, m, :] = th
@@ -334,7 +353,9 @@ def resume(
             to_coordinates(gjr, law, th, facts, lower, upper, row, x)
             if w == 0:
                 guess_curvature(gjr, law, len(window), hessian)
-            state, used = ascend(gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False)
+            state, used = ascend(
+                gjr, law, window, facts, x, hessian, th, found, buffers, TIGHT, known, heights, 0, False
+            )
             spent[w] += used
             met = False
             for j in range(counts[w]):

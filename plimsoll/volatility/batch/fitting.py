@@ -114,9 +114,7 @@ def _law_of(spec: BatchSpec) -> int:
     return _LAWS[spec.innovations]
 
 
-def _checked(
-    series: Sequence[Floats], ends: Sequence[Integers], window: int
-) -> tuple[list[Floats], list[Integers]]:
+def _checked(series: Sequence[Floats], ends: Sequence[Integers], window: int) -> tuple[list[Floats], list[Integers]]:
     """Copy what is asked into plain arrays, or say what is wrong with it."""
     if len(series) != len(ends):
         raise ValueError(f"{len(series)} series but ends of {len(ends)}; give ends for each series")

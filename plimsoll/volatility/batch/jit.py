@@ -37,7 +37,8 @@ def _compile(function: F, **options: Any) -> F:
     numba ties it to the file of the function alone, but the code of a kernel contains the kernels that it calls.
     """
     dispatcher = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    dispatcher._cache._cache_file._source_stamp = _STAMP
+    if hasattr(dispatcher, "_cache"):  # a plain function where compilation is switched off
+        dispatcher._cache._cache_file._source_stamp = _STAMP
     return cast("F", dispatcher)
 
 

@@ -4,9 +4,15 @@ What lives here: the coordinates of the search, their limits, and the ascent fro
 not: the likelihood (``kernels``), the step (``quadratic``), which starting points are tried (``chains``).
 
 Slopes and beta are searched as they are, because their limits matter: alpha = 0, alpha + gamma = 0 and
-persistence = 1 are met and left exactly. The mean is searched in standard deviations of the window, omega by
-its log over the window's variance, degrees of freedom by their inverse, in which the normal law is an ordinary
-point next to the limit. Iterates never leave the constraints, so a step accepted anywhere is a valid fit.
+persistence = 1 are met and left exactly. Omega is searched through the level it gives to the variance,
+
+.. math:: \\omega = v\\,(e^{x_1} - s)\\,(1 - p + \\epsilon),
+
+with v the window's variance and p persistence: moving a slope at a given omega would move the whole level, and
+the likelihood is a thousand times as steep that way. The two small numbers keep the limits p = 1 and omega = 0
+within reach. The mean is searched in standard deviations of the window, degrees of freedom by their inverse,
+in which the normal law is an ordinary point next to the limit. Iterates never leave the constraints, so a step
+accepted anywhere is a valid fit.
 """
 
 from math import exp, log, sqrt
@@ -36,7 +42,8 @@ from plimsoll.volatility.batch.quadratic import step
 Floats = NDArray[np.float64]
 
 OMEGA_LEAST, OMEGA_MOST = 1e-8, 10.0  # of the window's variance
-OMEGA_SHIFT = 1e-3
+LEVEL_SHIFT, LEVEL_FLOOR = 1e-2, 3e-2  # s and epsilon
+LEVEL_LEAST, LEVEL_MOST = 1e-6, 2000.0
 NU_LEAST, NU_MOST_STUDENT, NU_MOST_SKEWED = 2.05, 500.0, 300.0
 SKEW_MOST = 1.0 - 1e-6
 LOOSE_NU = 8.0  # where the law has no degrees of freedom, any finite number
@@ -71,7 +78,7 @@ def limits(gjr: bool, law: int, lower: Floats, upper: Floats, row: Floats) -> No
     """
     row[:] = 0.0
     lower[0], upper[0] = -1e6, 1e6
-    lower[1], upper[1] = log(OMEGA_LEAST + OMEGA_SHIFT), log(OMEGA_MOST + OMEGA_SHIFT)
+    lower[1], upper[1] = log(LEVEL_LEAST + LEVEL_SHIFT), log(LEVEL_MOST)
     lower[2], upper[2], row[2] = 0.0, 1.0, 1.0
     k = 3
     if gjr:
@@ -90,13 +97,14 @@ def limits(gjr: bool, law: int, lower: Floats, upper: Floats, row: Floats) -> No
 def to_parameters(gjr: bool, law: int, x: Floats, facts: Floats, th: Floats) -> None:
     """Fill the seven parameters of the likelihood from coordinates."""
     th[MU] = facts[MEAN] + sqrt(facts[VARIANCE]) * x[0]
-    th[OMEGA] = facts[VARIANCE] * max(exp(x[1]) - OMEGA_SHIFT, OMEGA_LEAST)
     th[GAIN] = x[2]
     th[LOSS] = x[3] if gjr else x[2]
     k = 4 if gjr else 3
     th[BETA] = x[k]
     th[NU] = 1.0 / x[k + 1] if law >= STUDENT else LOOSE_NU
     th[SKEW] = x[k + 2] if law == SKEWED else 0.0
+    rest = 1.0 - 0.5 * (th[GAIN] + th[LOSS]) - th[BETA] + LEVEL_FLOOR
+    th[OMEGA] = facts[VARIANCE] * min(max((exp(x[1]) - LEVEL_SHIFT) * rest, OMEGA_LEAST), OMEGA_MOST)
 
 
 @compiled
@@ -105,7 +113,7 @@ def to_coordinates(
 ) -> None:
     """Fill coordinates from parameters, moved inside the constraints of this window."""
     x[0] = (th[MU] - facts[MEAN]) / sqrt(facts[VARIANCE])
-    x[1] = log(th[OMEGA] / facts[VARIANCE] + OMEGA_SHIFT)
+    x[1] = 0.0
     x[2] = th[GAIN]
     k = 3
     if gjr:
@@ -124,6 +132,9 @@ def to_coordinates(
         for i in range(len(x)):
             if row[i] > 0.0:
                 x[i] /= used
+        used = 1.0
+    level = log(th[OMEGA] / facts[VARIANCE] / (1.0 - used + LEVEL_FLOOR) + LEVEL_SHIFT)
+    x[1] = min(max(level, lower[1]), upper[1])
 
 
 @compiled
@@ -142,14 +153,21 @@ def _objective(
     to_parameters(gjr, law, x, facts, th)
     value, after = evaluate(law, y, facts, th, natural, buffers)
     gradient[0] = -natural[MU] * sqrt(facts[VARIANCE])
-    gradient[1] = -natural[OMEGA] * (th[OMEGA] + OMEGA_SHIFT * facts[VARIANCE])
+    rest = 1.0 - 0.5 * (th[GAIN] + th[LOSS]) - th[BETA] + LEVEL_FLOOR
+    share = th[OMEGA] / facts[VARIANCE]
+    by_level, by_rest = 0.0, 0.0
+    if OMEGA_LEAST < share < OMEGA_MOST:
+        by_level = natural[OMEGA] * facts[VARIANCE] * exp(x[1]) * rest
+        by_rest = natural[OMEGA] * th[OMEGA] / rest
+    gradient[1] = -by_level
+    k = 3
     if gjr:
-        gradient[2] = -natural[GAIN]
-        gradient[3] = -natural[LOSS]
+        gradient[2] = 0.5 * by_rest - natural[GAIN]
+        gradient[3] = 0.5 * by_rest - natural[LOSS]
+        k = 4
     else:
-        gradient[2] = -natural[GAIN] - natural[LOSS]
-    k = 4 if gjr else 3
-    gradient[k] = -natural[BETA]
+        gradient[2] = by_rest - natural[GAIN] - natural[LOSS]
+    gradient[k] = by_rest - natural[BETA]
     if law >= STUDENT:
         gradient[k + 1] = natural[NU] * th[NU] * th[NU]
     if law == SKEWED:
@@ -167,13 +185,11 @@ def guess_curvature(gjr: bool, law: int, n: int, hessian: Floats) -> None:
     """Fill a curvature of the order that windows of n returns have."""
     hessian[:, :] = 0.0
     hessian[0, 0] = n
-    hessian[1, 1] = 0.05 * n
-    hessian[2, 2] = 3.0 * n
-    k = 3
-    if gjr:
-        hessian[3, 3] = 2.0 * n
-        k = 4
-    hessian[k, k] = 5.0 * n
+    hessian[1, 1] = 0.2 * n
+    hessian[2, 2] = (5.0 if gjr else 10.0) * n
+    hessian[3, 3] = 5.0 * n
+    k = 4 if gjr else 3
+    hessian[k, k] = 10.0 * n
     if law >= STUDENT:
         hessian[k + 1, k + 1] = 2.0 * n
     if law == SKEWED:
@@ -342,9 +358,7 @@ def ascend(
                 for i in range(k):
                     if row[i] > 0.0:
                         trial[i] /= used
-            trial_value, after = _objective(
-                gjr, law, y, facts, trial, trial_th, natural, trial_gradient, buffers
-            )
+            trial_value, after = _objective(gjr, law, y, facts, trial, trial_th, natural, trial_gradient, buffers)
             spent += 1
             if trial_value <= value + _ARMIJO * share * slope:
                 better = True
