@@ -78,10 +78,10 @@ _JUMP = 9.0  # square of a return over the variance that may turn the order of o
 @compiled
 def _turned(y: Floats, first: int, last: int, mean: float, variance: float) -> bool:
     """Whether a large return lies in a range of days."""
+    largest = 0.0
     for t in range(first, last):
-        if (y[t] - mean) ** 2 > _JUMP * variance:
-            return True
-    return False
+        largest = max(largest, (y[t] - mean) ** 2)
+    return largest > _JUMP * variance
 
 
 @compiled

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 LEAST_OBSERVATIONS = 20
 CHAIN = 125  # windows
-FRESH = 2
+FRESH = {kernels.NORMAL: 3, kernels.STUDENT: 2, kernels.SKEWED: 2}  # starts a window; normal optima are the more
 IGARCH = 0.9995
 _LAWS = {"normal": kernels.NORMAL, "student_t": kernels.STUDENT, "skew_t": kernels.SKEWED}
 _AT = 1e-9  # of a limit
@@ -166,7 +166,7 @@ def _run(
             returns[part.series],
             store.starts[rows],
             store.ends[rows],
-            FRESH,
+            FRESH[law],
             chains.STARTS,
             store.params[rows],
             store.measures[rows],

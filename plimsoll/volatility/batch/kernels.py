@@ -1,14 +1,14 @@
-"""Log-likelihood of one window and its gradient, fused.
+r"""Log-likelihood of one window and its gradient, fused.
 
 What lives here: a forward pass over variances and densities and a backward pass that collects the gradient.
 What does not: where the optimum lies (``optimiser``), which windows are fitted (``chains``).
 
 The recursion runs in the slopes after gains and after losses,
 
-.. math:: \\sigma^2_t = \\omega + (a\\,1_{e_{t-1}\\ge 0} + c\\,1_{e_{t-1}<0})\\,e^2_{t-1} + \\beta\\sigma^2_{t-1},
+.. math:: \sigma^2_t = \omega + (a\,1_{e_{t-1}\ge 0} + c\,1_{e_{t-1}<0})\,e^2_{t-1} + \beta\sigma^2_{t-1},
 
 so that alpha is a and gamma is c - a; without asymmetry a equals c. With the multiplier
-:math:`\\lambda_t = \\partial\\ell_t/\\partial\\sigma^2_t + \\beta\\lambda_{t+1}` the gradient is a handful of sums:
+:math:`\lambda_t = \partial\ell_t/\partial\sigma^2_t + \beta\lambda_{t+1}` the gradient is a handful of sums:
 one recursion forward, one backward, and everything between them vectorises.
 """
 
@@ -80,7 +80,7 @@ def window_facts(y: Floats, facts: Floats) -> None:
 
 @compiled
 def digamma(x: float) -> float:
-    """Derivative of the log of the gamma function, x positive."""
+    """Give the derivative of the log of the gamma function, x positive."""
     shift = 0.0
     while x < 8.0:
         shift -= 1.0 / x

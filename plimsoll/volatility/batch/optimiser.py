@@ -1,4 +1,4 @@
-"""The optimum of one window: quasi-Newton steps inside the constraints.
+r"""The optimum of one window: quasi-Newton steps inside the constraints.
 
 What lives here: the coordinates of the search, their limits, and the ascent from one starting point. What does
 not: the likelihood (``kernels``), the step (``quadratic``), which starting points are tried (``chains``).
@@ -6,7 +6,7 @@ not: the likelihood (``kernels``), the step (``quadratic``), which starting poin
 Slopes and beta are searched as they are, because their limits matter: alpha = 0, alpha + gamma = 0 and
 persistence = 1 are met and left exactly. Omega is searched through the level it gives to the variance,
 
-.. math:: \\omega = v\\,(e^{x_1} - s)\\,(1 - p + \\epsilon),
+.. math:: \omega = v\,(e^{x_1} - s)\,(1 - p + \epsilon),
 
 with v the window's variance and p persistence: moving a slope at a given omega would move the whole level, and
 the likelihood is a thousand times as steep that way. The two small numbers keep the limits p = 1 and omega = 0
@@ -52,7 +52,7 @@ _TRIALS = 30
 _ARMIJO = 1e-4
 _DAMPING = 0.2
 _DOUBT = 30.0
-_SAME_PLACE, _SAME_HEIGHT = 0.06, 1e-3
+_SAME_PLACE, _SAME_HEIGHT = 0.03, 1e-3
 _FLAT = 1e-6  # a line search that fails with less than this to gain has arrived
 
 # What `ascend` reports.
@@ -223,7 +223,7 @@ def _update(hessian: Floats, s: Floats, change: Floats, product: Floats) -> None
 @compiled
 def _longest(x: Floats, d: Floats, gjr: bool, law: int) -> float:
     """Share of a step that stays where the quadratic can be trusted."""
-    share = min(1.0, 0.5 / max(abs(d[0]), 1e-12), 2.0 / max(abs(d[1]), 1e-12))
+    share: float = min(1.0, 0.5 / max(abs(d[0]), 1e-12), 2.0 / max(abs(d[1]), 1e-12))
     k = 4 if gjr else 3
     for i in range(2, k + 1):
         share = min(share, 0.3 / max(abs(d[i]), 1e-12))
