@@ -405,6 +405,13 @@ def test_second_process_finds_the_machine_code() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_machine_code_is_tied_to_all_sources() -> None:
-    for kernel in (kernels.evaluate, quadratic.step, optimiser.ascend):
-        assert kernel._cache._cache_file._source_stamp == jit._STAMP  # type: ignore[attr-defined]
+def test_machine_code_is_tied_to_code_and_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel holds the kernels and the numbers that it uses; numba alone looks at its own file only."""
+    stamps = [one._cache._cache_file._source_stamp for one in (kernels.evaluate, optimiser.ascend)]  # type: ignore[attr-defined]
+    assert len(set(stamps)) == 2
+    assert all(len(one) == 64 for one in stamps)
+    plain = optimiser._leads_to.py_func  # type: ignore[attr-defined]
+    before = jit.fingerprint(plain)
+    assert jit.fingerprint(plain) == before
+    monkeypatch.setattr(optimiser, "_SAME_PLACE", 0.5)
+    assert jit.fingerprint(plain) != before

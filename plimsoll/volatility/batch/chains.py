@@ -162,6 +162,15 @@ def _fresh(gjr: bool, start: Floats, facts: Floats, guide: Floats, th: Floats) -
 
 
 @compiled
+def _longest(starts: Integers, ends: Integers) -> int:
+    """Return the length of the longest window."""
+    longest = 0
+    for w in range(len(ends)):
+        longest = max(longest, ends[w] - starts[w])
+    return longest
+
+
+@compiled
 def follow(
     gjr: bool,
     law: int,
@@ -295,15 +304,6 @@ def follow(
                     live[m] = hessian
                 measures[w, m, STATE] = state
         carried[:count] = live[:count]
-
-
-@compiled
-def _longest(starts: Integers, ends: Integers) -> int:
-    """Return the length of the longest window."""
-    longest = 0
-    for w in range(len(ends)):
-        longest = max(longest, ends[w] - starts[w])
-    return longest
 
 
 @compiled

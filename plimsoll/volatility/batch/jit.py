@@ -6,7 +6,6 @@ that tells stored machine code of another version. What does not: kernels.
 
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
@@ -15,30 +14,42 @@ F = TypeVar("F", bound=Callable[..., object])
 
 # Sums may be reordered and products contracted, by the compiler and therefore the same way each time;
 # infinities and NaN keep their meaning.
-_LOOSE = {"contract", "arcp", "nsz", "reassoc"}
+_LOOSE = ("arcp", "contract", "nsz", "reassoc")
+
+_so_far = sha256()
 
 
-def _stamp() -> str:
-    """Digest of all sources of the package."""
-    digest = sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+def fingerprint(function: Callable[..., object]) -> bytes:
+    """Describe what a function does: its code, and the numbers of its module that become part of it.
 
+    Parameters
+    ----------
+    function
+        Without functions inside.
 
-_STAMP = _stamp()
+    Returns
+    -------
+    bytes
+        The same in each process.
+    """
+    code = function.__code__
+    numbers = [(name, function.__globals__.get(name)) for name in code.co_names]
+    frozen = [(name, value) for name, value in numbers if isinstance(value, int | float)]
+    return repr((code.co_name, code.co_code.hex(), code.co_consts, code.co_names, frozen)).encode()
 
 
 def _compile(function: F, **options: Any) -> F:
-    """Compile a function and tie its stored machine code to the sources of the whole package.
+    """Compile a function and tie its stored machine code to that of all kernels defined before it.
 
     Notes
     -----
-    numba ties it to the file of the function alone, but the code of a kernel contains the kernels that it calls.
+    numba ties it to the file of the function alone, but the code of a kernel contains the kernels that it calls,
+    and those come first.
     """
     dispatcher = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    _so_far.update(fingerprint(function) + repr(sorted(options)).encode())
     if hasattr(dispatcher, "_cache"):  # a plain function where compilation is switched off
-        dispatcher._cache._cache_file._source_stamp = _STAMP
+        dispatcher._cache._cache_file._source_stamp = _so_far.hexdigest()
     return cast("F", dispatcher)
 
 
@@ -71,4 +82,4 @@ def compiled_loosely(function: F) -> F:
     callable
         The same signature.
     """
-    return _compile(function, fastmath=_LOOSE)
+    return _compile(function, fastmath=set(_LOOSE))
