@@ -123,10 +123,28 @@ def _overflows(document: Any) -> list[str]:
     return found
 
 
+def _overlaps(document: Any) -> list[str]:
+    """Say which words stand on one another: more than half a line's height and more than a pixel's width shared."""
+    found = []
+    for number, page in enumerate(document.pages, start=1):
+        boxes = sorted((box for box in _text_boxes(page._page_box) if box.text.strip()), key=lambda b: b.position_y)
+        for at, one in enumerate(boxes):
+            for other in boxes[at + 1 :]:
+                if other.position_y > one.position_y + one.height:
+                    break
+                height = min(one.position_y + one.height, other.position_y + other.height) - other.position_y
+                left = max(one.position_x, other.position_x)
+                width = min(one.position_x + one.width, other.position_x + other.width) - left
+                if height > 0.5 * min(one.height, other.height) and width > SLACK:
+                    found.append(f"page {number}: {one.text!r} and {other.text!r} stand on one another")
+    return found
+
+
 @pytest.mark.slow
 def test_nothing_is_clipped_and_every_sign_has_a_glyph(variant: tuple[Any, ReportView, str]) -> None:
     document, shown, text = variant
     assert _overflows(document) == []
+    assert _overlaps(document) == []
     charts = [chart.svg for m in shown.markets for chart in (m.history, m.path, m.budget) if chart is not None]
     known = set(TTFont(fonts.folder() / fonts.FILES["normal"]).getBestCmap())
     visible = re.sub(r"<[^>]*>", "", re.sub(r'src="data:[^"]*"', "", text + "".join(charts)))
@@ -147,6 +165,15 @@ def test_the_scan_can_fail(built: ReportView) -> None:
     row = replace(built.decisions_shown[0], following="W" * 120)
     document, _, _ = render.layout(replace(built, decisions_shown=[row]))
     assert any("leaves" in line for line in _overflows(document))
+
+
+def test_the_scan_for_overlaps_can_fail(built: ReportView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line pulled up onto the headline must be found."""
+    real = render.html
+    shifted = '</h1><p style="margin-top:-6mm">A line that stands on another</p>'
+    monkeypatch.setattr(render, "html", lambda v: real(v).replace("</h1>", shifted, 1))
+    document, _, _ = render.layout(built)
+    assert any("stand on one another" in line for line in _overlaps(document))
 
 
 @pytest.mark.slow
