@@ -224,11 +224,13 @@ def test_a_report_reads_nothing_from_outside(
 RENDER = """
 import hashlib, pathlib, pickle, sys
 sys.path.insert(0, sys.argv[2])
-from reports import message, render, view
+from reports import message, render, view, web
 made = view.build(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))
 out = render.render(made)
 mail = message.build(made, out, message.Envelope("a@example.org", "b@example.org"))
-print(*(hashlib.sha256(x).hexdigest() for x in (out.pdf, out.json, mail)))
+page = web.page(made).encode()
+print(*(hashlib.sha256(x).hexdigest() for x in (out.pdf, out.json, mail, page, made.forum.encode())))
+print(hashlib.sha256(made.breaches_csv.encode()).hexdigest())
 """
 
 
@@ -373,6 +375,22 @@ def test_decision_json_says_what_the_page_says(rendered: render.Rendered, built:
         if row["parameter"] in ("lt", "mm") and row["proposed"] is not None:
             assert f"{row['proposed'] / 100:.1f}" in page or f"{row['proposed'] / 100:.2f}" in page
     assert json.dumps(found, sort_keys=True, ensure_ascii=False, indent=1) + "\n" == rendered.json.decode()
+
+
+def test_what_moved_since_the_last_report_is_listed(inputs: ReportInputs) -> None:
+    before = inputs.recommendations.assign(as_of=pd.Timestamp("2022-05-30"))
+    is_moved = (before["symbol"] == "AAA") & (before["product"] == "lending") & (before["parameter"] == "lt")
+    before["target"] = before["target"].where(~is_moved, before["target"] + 150)
+    made = view.build(replace(inputs, previous=before))
+    assert {row["symbol"] for row in made.moved} == {"AAA"}
+    assert {row["change"] for row in made.moved} == {"▼ −1.5"}
+    assert re.match(r"2 set\(s\) differ from 2022-05-30; most: AAA lending (long|short) LT target", made.since_last[0])
+    pages = " ".join(texts(render.render(made).pdf))
+    assert "Against the last report" in pages
+    assert "▼ −1.5" in re.sub(r"\s", " ", pages)
+    still = view.build(replace(inputs, previous=inputs.recommendations.assign(as_of=pd.Timestamp("2022-05-30"))))
+    assert still.since_last == ["No target and no status moved since 2022-05-30."]
+    assert still.moved == []
 
 
 def test_withheld_report_proposes_nothing(inputs: ReportInputs) -> None:
