@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 done but publication withh
 """
 
 import importlib
+import inspect
 import json
 import logging
 import sys
@@ -174,6 +175,7 @@ def backtest(
 def bench(
     name: Annotated[str, typer.Argument(help="Which question: see benchmarks/.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable figures.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Take the long study, where a question has one.")] = False,
 ) -> None:
     """Measure: the figures of README and docs come from here."""
     folder = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -182,7 +184,9 @@ def bench(
         raise UsageError(f"bench {name!r}: known are {', '.join(known)}")
     sys.path.insert(0, str(folder.parent))
     module = importlib.import_module(f"benchmarks.{name}")
-    raise typer.Exit(module.run(json=as_json))
+    if full and "full" not in inspect.signature(module.run).parameters:
+        raise UsageError(f"bench {name} has no long study; leave --full out")
+    raise typer.Exit(module.run(json=as_json, **({"full": True} if full else {})))
 
 
 @app.command()

@@ -6,7 +6,7 @@ innovations, by the likelihood of ``arch``. ``kernels`` holds the likelihood and
 ladder for a window that no model fits (``volatility.fitting``).
 """
 
-from plimsoll.volatility.batch.fitting import fit_windows
-from plimsoll.volatility.batch.types import BatchFits, BatchSpec
+from plimsoll.volatility.batch.fitting import fit_windows, resumption
+from plimsoll.volatility.batch.types import LIMITS, BatchFits, BatchSpec
 
-__all__ = ["BatchFits", "BatchSpec", "fit_windows"]
+__all__ = ["LIMITS", "BatchFits", "BatchSpec", "fit_windows", "resumption"]

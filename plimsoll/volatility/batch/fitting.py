@@ -3,13 +3,15 @@
 What lives here: the checks of what is asked, the division of windows into chains, the threads, and the choice
 among the optima of a window. What does not: the chains themselves (``chains``).
 
-Chains have a fixed length whatever the number of threads, and none reads what another writes, so results are
-the same to the bit for any number of threads.
+Chains begin at fixed ends whatever is asked and however many threads there are, and none reads what another
+writes. Results are therefore the same to the bit for any number of threads, and for a walk that goes on where an
+earlier one stopped (`resumption`).
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -23,11 +25,12 @@ Integers = NDArray[np.int64]
 T = TypeVar("T")
 
 LEAST_OBSERVATIONS = 20
-CHAIN = 125  # windows
+CHAIN = 125  # ends
 FRESH = {kernels.NORMAL: 3, kernels.STUDENT: 2, kernels.SKEWED: 2}  # starts a window; normal optima are the more
 IGARCH = 0.9995
 _LAWS = {"normal": kernels.NORMAL, "student_t": kernels.STUDENT, "skew_t": kernels.SKEWED}
 _AT = 1e-9  # of a limit
+_NEAR = 1e-6  # the same for omega, whose limits follow the variance of the window
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,28 @@ def fit_windows(
         counts=np.zeros(rows, dtype=np.int64),
         spent=np.zeros(rows, dtype=np.int64),
     )
-    _run(store, _chains_of([len(one) for one in stops]), returns, gjr=gjr, law=law, threads=threads)
-    return _result(store, owner, gjr=gjr, law=law)
+    _run(store, _chains_of(stops), returns, gjr=gjr, law=law, threads=threads)
+    return _result(store, owner, _variances(store, owner, returns), gjr=gjr, law=law)
+
+
+def resumption(end: int) -> int:
+    """Give the first end to ask for, so that windows from ``end`` on come out as in a call from the beginning.
+
+    Parameters
+    ----------
+    end
+        Exclusive end of the first window that matters.
+
+    Returns
+    -------
+    int
+        Ends from there on must be those of the call from the beginning; where that call began later, its first.
+
+    Notes
+    -----
+    A chain begins at each multiple of ``CHAIN`` and is afterwards joined to the one before: two chains decide.
+    """
+    return max((end // CHAIN - 1) * CHAIN, LEAST_OBSERVATIONS)
 
 
 def _law_of(spec: BatchSpec) -> int:
@@ -141,15 +164,14 @@ def _checked(series: Sequence[Floats], ends: Sequence[Integers], window: int) ->
     return returns, stops
 
 
-def _chains_of(lengths: Sequence[int]) -> list[_Chain]:
-    """Cut the rows of each series into chains of equal length, counted from its first window."""
+def _chains_of(ends: Sequence[Integers]) -> list[_Chain]:
+    """Cut the rows of each series into chains at fixed ends, whatever the first of them is."""
     out, base = [], 0
-    for number, length in enumerate(lengths):
-        out += [
-            _Chain(number, base + first, base + min(first + CHAIN, length), first > 0)
-            for first in range(0, length, CHAIN)
-        ]
-        base += length
+    for number, one in enumerate(ends):
+        cuts = np.flatnonzero(np.diff(one // CHAIN)) + 1
+        edges = [0, *cuts.tolist(), len(one)] if len(one) else []
+        out += [_Chain(number, base + first, base + last, first > 0) for first, last in pairwise(edges)]
+        base += len(one)
     return out
 
 
@@ -214,7 +236,7 @@ def _each(pool: ThreadPoolExecutor, work: Callable[[T], None], parts: Sequence[T
         pass
 
 
-def _result(store: _Store, owner: Integers, *, gjr: bool, law: int) -> BatchFits:
+def _result(store: _Store, owner: Integers, variance: Floats, *, gjr: bool, law: int) -> BatchFits:
     """Choose the best optimum of each window and name its parameters."""
     rows = np.arange(len(owner))
     known = np.arange(chains.KEPT)[None, :] < store.counts[:, None]
@@ -226,12 +248,9 @@ def _result(store: _Store, owner: Integers, *, gjr: bool, law: int) -> BatchFits
     mu, omega, gain, loss, beta, nu, lam = (np.ascontiguousarray(column) for column in th.T)
     persistence = 0.5 * (gain + loss) + beta
     nothing = np.full(len(rows), np.nan)
-    boundary = (gain <= _AT) | (loss <= _AT) | (beta <= _AT) | (persistence >= 1.0 - _AT)
-    if law >= kernels.STUDENT:
-        most = optimiser.NU_MOST_STUDENT if law == kernels.STUDENT else optimiser.NU_MOST_SKEWED
-        boundary |= (nu <= optimiser.NU_LEAST * (1 + _AT)) | (nu >= most * (1 - _AT))
-    if law == kernels.SKEWED:
-        boundary |= np.abs(lam) >= optimiser.SKEW_MOST - _AT
+    value[rows, best] = -np.inf
+    other = np.argmax(value, axis=1)
+    is_other = store.counts > 1
     return BatchFits(
         series=owner,
         end=store.ends,
@@ -246,8 +265,45 @@ def _result(store: _Store, owner: Integers, *, gjr: bool, law: int) -> BatchFits
         loglikelihood=measure[:, chains.VALUE].copy(),
         sigma2_next=measure[:, chains.AFTER].copy(),
         persistence=persistence,
-        is_boundary=boundary & moves,
+        limits=np.where(moves, _limits(th, variance, gjr=gjr, law=law), 0),
         is_igarch=(persistence >= IGARCH) & moves,
         is_converged=moves & (measure[:, chains.STATE] == optimiser.CONVERGED),
         evaluations=store.spent,
+        optimum_gap=np.where(is_other, measure[:, chains.VALUE] - value[rows, other], np.nan),
+        sigma2_other=np.where(is_other, store.measures[rows, other, chains.AFTER], np.nan),
     )
+
+
+def _variances(store: _Store, owner: Integers, returns: Sequence[Floats]) -> Floats:
+    """Give the variance of each window."""
+    out = np.full(len(owner), np.nan)
+    for number, one in enumerate(returns):
+        rows = owner == number
+        first, last = store.starts[rows], store.ends[rows]
+        centred = one - one.mean() if len(one) else one
+        sums = np.concatenate([[0.0], np.cumsum(centred)])
+        squares = np.concatenate([[0.0], np.cumsum(centred**2)])
+        n = last - first
+        out[rows] = (squares[last] - squares[first]) / n - ((sums[last] - sums[first]) / n) ** 2
+    return out
+
+
+def _limits(th: Floats, variance: Floats, *, gjr: bool, law: int) -> Integers:
+    """Say which constraints hold, one bit each, in the order of ``LIMITS``."""
+    _, omega, gain, loss, beta, nu, lam = th.T
+    most = optimiser.NU_MOST_STUDENT if law == kernels.STUDENT else optimiser.NU_MOST_SKEWED
+    never = np.zeros(len(th), dtype=bool)
+    holds = (
+        gain <= _AT,
+        (loss <= _AT) if gjr else never,
+        beta <= _AT,
+        0.5 * (gain + loss) + beta >= 1.0 - _AT,
+        (omega <= optimiser.OMEGA_LEAST * variance * (1 + _NEAR))
+        | (omega >= optimiser.OMEGA_MOST * variance * (1 - _NEAR)),
+        ((nu <= optimiser.NU_LEAST * (1 + _AT)) | (nu >= most * (1 - _AT))) if law >= kernels.STUDENT else never,
+        (np.abs(lam) >= optimiser.SKEW_MOST - _AT) if law == kernels.SKEWED else never,
+    )
+    out = np.zeros(len(th), dtype=np.int64)
+    for bit, at in enumerate(holds):
+        out |= at.astype(np.int64) << bit
+    return out

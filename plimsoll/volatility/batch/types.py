@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Volatility = Literal["garch", "gjr"]
 Innovations = Literal["normal", "student_t", "skew_t"]
 
+LIMITS = ("alpha 0", "alpha + gamma 0", "beta 0", "persistence 1", "omega", "nu", "lambda")
+"""Constraints that an optimum may lie on, in the order of their bits."""
+
 
 @dataclass(frozen=True)
 class BatchSpec:
@@ -49,14 +52,19 @@ class BatchFits:
         Variance of the day after the window.
     persistence
         alpha + gamma/2 + beta.
-    is_boundary
-        Whether a constraint holds: a slope or beta at 0, persistence at 1, omega, ``nu`` or ``lam`` at a limit.
+    limits
+        Which constraints hold, as a sum of powers of two: bit i is ``LIMITS[i]``.
     is_igarch
         Whether persistence is 0.9995 or more, so that there is no long-run variance.
     is_converged
         Whether no step was left that would gain anything; False as well where a window does not move.
     evaluations
         Evaluations of the likelihood and its gradient, over all starting points.
+    optimum_gap
+        Log-likelihood of the best optimum less that of the next best; NaN where only one was met. Two that nearly
+        tie may change places from one day to the next.
+    sigma2_other
+        Variance of the day after the window by that next best optimum; NaN where only one was met.
     """
 
     series: NDArray[np.int64]
@@ -72,10 +80,17 @@ class BatchFits:
     loglikelihood: NDArray[np.float64]
     sigma2_next: NDArray[np.float64]
     persistence: NDArray[np.float64]
-    is_boundary: NDArray[np.bool_]
+    limits: NDArray[np.int64]
     is_igarch: NDArray[np.bool_]
     is_converged: NDArray[np.bool_]
     evaluations: NDArray[np.int64]
+    optimum_gap: NDArray[np.float64]
+    sigma2_other: NDArray[np.float64]
+
+    @property
+    def is_boundary(self) -> NDArray[np.bool_]:
+        """Tell where any constraint holds."""
+        return np.asarray(self.limits > 0)
 
     def __len__(self) -> int:
         """Count the windows."""
