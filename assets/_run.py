@@ -16,8 +16,6 @@ import plimsoll
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, frame_hash
 
-MODEL = "garch_t"
-
 
 @dataclass(frozen=True)
 class Run:

@@ -19,6 +19,7 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "candle": ("candle_revisions",),
     "price": ("price_broken",),
     "volatility_forecast": ("forecast_out_of_range",),
+    "fit_reference": ("reference_disagrees",),
     "overshoot_quantile": ("quantile_order",),
     "threshold": ("budget_parts", "threshold_invalid_set"),
 }
@@ -26,7 +27,9 @@ WARNING: dict[str, tuple[str, ...]] = {"volatility_forecast": ("rung_share",)}
 GRAIN_TABLES = (
     "candle",
     "price",
+    "volatility_fit",
     "volatility_forecast",
+    "fit_reference",
     "overshoot_quantile",
     "threshold",
     "breach",

@@ -20,7 +20,6 @@ from dagster_project import settings as settings_module
 from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse, frame_hash
-from plimsoll import returns, volatility
 from reports import isolated, web
 from reports.view import MarketInput, ReportInputs
 
@@ -47,7 +46,16 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     frames = {
         name: session.query(name, last=day, **identity)
-        for name in ("forecasts", "fits", "thresholds", "overshoot_quantiles", "breaches")
+        for name in (
+            "forecasts",
+            "fits_in_use",
+            "fit_references",
+            "fit_health",
+            "refusals",
+            "thresholds",
+            "overshoot_quantiles",
+            "breaches",
+        )
     }
     prices = session.query("prices", last=day)
     coverage = session.query("coverage_of", last=day, **identity)
@@ -73,8 +81,10 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         markets=tuple(_market(settings, symbol) for symbol in settings.markets),
         prices=_slim(prices, SHOWN["prices"]),
         forecasts=_slim(frames["forecasts"], SHOWN["forecasts"]),
-        fits=frames["fits"].groupby("symbol").tail(1).reset_index(drop=True),
-        diagnostics=_diagnostics(prices, frames["fits"]),
+        fits=frames["fits_in_use"],
+        references=frames["fit_references"],
+        fit_health=frames["fit_health"],
+        refusals=frames["refusals"],
         thresholds=_slim(frames["thresholds"], SHOWN["thresholds"]),
         budgets=frames["thresholds"].groupby(["symbol", "product", "side"]).tail(1).reset_index(drop=True),
         quantiles=frames["overshoot_quantiles"].merge(newest[["symbol", "target_date"]], on=["symbol", "target_date"]),
@@ -134,22 +144,6 @@ def _reconciliation(settings: Settings, recommendations: pd.DataFrame) -> str | 
     if missing:
         return "no recommendation stored for " + ", ".join(f"{s} {p}" for s, p in missing) + "; run the whole day again"
     return None
-
-
-def _diagnostics(prices: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:
-    """Compute standard errors and a second start of each market's fit in use."""
-    rows = []
-    for symbol, own in fits.groupby("symbol", sort=True):
-        fit = own.iloc[-1]
-        if not str(fit["rung"]).startswith("garch"):
-            continue
-        r = returns.valid_returns(prices[prices["symbol"] == symbol])
-        window = 100 * r[(r.index >= fit["window_start"]) & (r.index <= fit["fit_end"])].to_numpy()
-        found = volatility.as_of_diagnostics(window, str(fit["rung"]))
-        for parameter, estimate, error in found.parameters:
-            rows.append((symbol, parameter, estimate, error, found.second_start_gap))
-    columns = ["symbol", "parameter", "estimate", "std_error", "second_start_gap"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def write(session: Session, settings: Settings, run: _run.Run, inputs: ReportInputs) -> int:

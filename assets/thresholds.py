@@ -142,7 +142,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
     @dg.asset(
         name="threshold",
-        deps=["overshoot_quantile"],
+        deps=["overshoot_quantile", "fit_reference"],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="threshold",

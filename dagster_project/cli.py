@@ -157,7 +157,8 @@ def backtest(
     from dagster_project import outcome as outcome_module
     from dagster_project.nightly import run_nightly
 
-    stages = ["candle", "price", "volatility_forecast", "overshoot_quantile", "threshold", "breach", "coverage"]
+    stages = ["candle", "price", "volatility_fit", "volatility_forecast", "fit_reference", "overshoot_quantile"]
+    stages += ["threshold", "breach", "coverage"]
     result = run_nightly(settings, day, select=stages)
     if not result.is_success:
         _complain(result.error or f"failed checks: {', '.join(result.failed_checks)}", FAILED)

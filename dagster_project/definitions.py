@@ -25,6 +25,7 @@ from assets import (
 )
 from dagster_project import partitions
 from dagster_project import settings as settings_module
+from dagster_project.compute import Compute
 from dagster_project.jobs import nightly_job
 from dagster_project.schedules import nightly_schedule
 from dagster_project.settings import Settings
@@ -86,7 +87,11 @@ def _build(chosen: Settings, resources: Mapping[str, Any]) -> dg.Definitions:
         asset_checks=asset_checks,
         jobs=[job],
         schedules=[nightly_schedule(job, is_on=chosen.profile.is_schedule_on)],
-        resources={"warehouse": warehouse_of(chosen), **resources},
+        resources={
+            "warehouse": warehouse_of(chosen),
+            "compute": Compute(**chosen.compute.model_dump()),
+            **resources,
+        },
         executor=dg.in_process_executor,
     )
 

@@ -20,6 +20,7 @@ SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
 PROFILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
 SOURCE = re.compile(r"^[a-z0-9][a-z0-9_]{0,39}$")
 ADDRESS = re.compile(r"^[^@\s,;<>()\[\]\\\"]{1,64}@[A-Za-z0-9.-]{1,190}$")
+SCHEDULER = re.compile(r"^(tcp|tls)://[A-Za-z0-9.\[\]:-]{1,190}:\d{1,5}$")
 CONFIG_SIZE_CAP = 1_000_000
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -87,11 +88,30 @@ class VolatilityKnobs(_Strict):
     long_run_years: Annotated[int, Field(ge=1, le=50)] = 10
     sigma_floor_daily: Annotated[float, Field(ge=0, lt=0.2)] = 0.01
     shrinkage_observations: Annotated[int, Field(ge=1)] = 180
+    refit: Literal["daily", "weekly"] = "daily"
 
     @model_validator(mode="after")
     def _order(self) -> Self:
         if not self.minimum_any <= self.minimum_own_fit <= self.window:
             raise ValueError("needs minimum_any <= minimum_own_fit <= window")
+        return self
+
+
+class ComputeKnobs(_Strict):
+    """Where fits are made; no number depends on it."""
+
+    kind: Literal["threads", "processes", "dask"] = "threads"
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    address: str = ""
+
+    @model_validator(mode="after")
+    def _address(self) -> Self:
+        if self.kind == "dask" and not SCHEDULER.match(self.address):
+            raise ValueError(
+                f"kind dask needs address of the scheduler, e.g. tcp://10.0.0.5:8786, not {self.address!r}"
+            )
+        if self.kind != "dask" and self.address:
+            raise ValueError(f"address is only for kind dask, not {self.kind}")
         return self
 
 
@@ -259,6 +279,7 @@ class Settings(_Strict):
     volatility: VolatilityKnobs = VolatilityKnobs()
     overshoot: OvershootKnobs = OvershootKnobs()
     budget: BudgetKnobs = BudgetKnobs()
+    compute: ComputeKnobs = ComputeKnobs()
     markets: dict[str, Market]
 
     @field_validator("markets")
@@ -273,7 +294,7 @@ class Settings(_Strict):
 
     @property
     def config_hash(self) -> str:
-        """Hash of everything that moves numbers; recipients, titles and paths stay out.
+        """Hash of everything that moves numbers; recipients, titles, paths and machines stay out.
 
         Returns
         -------
@@ -281,7 +302,13 @@ class Settings(_Strict):
             Sixteen hexadecimal digits.
         """
         content = self.model_dump(
-            mode="json", exclude={"mail": True, "profile": {"title", "about", "is_schedule_on"}, "source": {"path"}}
+            mode="json",
+            exclude={
+                "mail": True,
+                "compute": True,
+                "profile": {"title", "about", "is_schedule_on"},
+                "source": {"path"},
+            },
         )
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

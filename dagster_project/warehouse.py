@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 
 import sql
-from dagster_project import clock, files, statements
+from dagster_project import clock, files, progress, statements
 
 LOGGER = logging.getLogger("plimsoll.warehouse")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STORAGE_VERSION = "v1.5.0"
 POLL_SECONDS = 0.1
 LISTED = 5
@@ -350,7 +350,13 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     for table, column, kind, is_nullable in connection.execute(statements.SCHEMA).fetchall():
         found.setdefault(table, {})[column] = (kind.lower(), is_nullable == "NO")
     if "schema_version" in found:
-        version = connection.execute("select max(version) from schema_version").fetchall()[0][0]
+        version = int(connection.execute("select max(version) from schema_version").fetchall()[0][0])
+        if version < SCHEMA_VERSION and all(
+            step in sql.migrations() for step in range(version + 1, SCHEMA_VERSION + 1)
+        ):
+            _upgrade(connection, version)
+            _migrate(connection, path)
+            return
         if version != SCHEMA_VERSION:
             raise WarehouseError(
                 f"{path}: schema {version}, this program knows {SCHEMA_VERSION}; "
@@ -376,6 +382,21 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     connection.execute("insert into schema_version values ($version)", {"version": SCHEMA_VERSION})
     connection.execute("commit")
     # Replaying definitions from the write-ahead log is what fails after a crash, so they do not stay there.
+    connection.execute("checkpoint")
+
+
+def _upgrade(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+    """Bring a store of an earlier version to this one, wholly or not at all."""
+    LOGGER.warning("the store has schema %d; bringing it to %d", version, SCHEMA_VERSION)
+    connection.execute("begin transaction")
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        connection.execute(sql.migrations()[step])
+        progress.crash_point(f"migration {step}")
+    for contract in sql.tables():
+        for statement in statements.comments(contract):
+            connection.execute(statement)
+    connection.execute("update schema_version set version = $version", {"version": SCHEMA_VERSION})
+    connection.execute("commit")
     connection.execute("checkpoint")
 
 

@@ -322,7 +322,8 @@ def _unit_excess(xi: Floats, beta: Floats) -> Floats:
         inside = np.maximum(1 + safe * y[None, :], 0)
         law = np.where(tiny[:, None], np.exp(-y)[None, :], np.where(inside > 0, inside ** (-1 / safe), 0.0))
         kernel = np.exp(-beta[:, None] * y[None, :]) * law / (1 - s[None, :]) ** 2
-        total = beta * (kernel @ w)
+        # Not a matrix product: that adds up in an order that depends on how many rows are asked for.
+        total = beta * np.sum(kernel * w[None, :], axis=1)
     return np.where(beta > 0, total, 0.0)
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 
 KINDS = ("tables", "queries", "checks")
+_MIGRATION = re.compile(r"^(?P<version>\d{4})_[a-z_]+\.sql$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _COLUMN = re.compile(r"^    (?P<name>[a-z_0-9]+) (?P<type>[a-z]+)(?P<required> not null)?,? -- (?P<meaning>.+)$")
 
@@ -126,3 +127,15 @@ def table(name: str) -> TableContract:
 def tables() -> tuple[TableContract, ...]:
     """Every contract, by name."""
     return tuple(table(name) for name in names("tables"))
+
+
+@cache
+def migrations() -> dict[int, str]:
+    """Statements that bring a store of the version before to each version, by that version, ascending."""
+    folder = resources.files("sql").joinpath("migrations")
+    found = {}
+    for path in folder.iterdir():
+        name = _MIGRATION.match(path.name)
+        if name:
+            found[int(name["version"])] = path.read_text(encoding="utf-8")
+    return dict(sorted(found.items()))

@@ -1,5 +1,7 @@
 """Helpers of several test modules: simulated markets, small profiles, dumps of what a run left."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +130,18 @@ def files_of(settings: Settings) -> dict[str, bytes]:
     folder = settings_module.profile_folder(settings)
     kept = [p for p in folder.rglob("*") if p.is_file() and p.suffix in (".pdf", ".json", ".eml", ".gz")]
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(kept)}
+
+
+def shout(word: str, *, threads: int) -> tuple[str, int]:
+    """Work that tells where it was done."""
+    return word.upper(), os.getpid()
+
+
+def die(*, threads: int) -> None:
+    """Work that takes its process along."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def complain(*, threads: int) -> None:
+    """Work that finds its input wrong."""
+    raise ValueError("sigma_history of 2022-01-01 is no volatility")

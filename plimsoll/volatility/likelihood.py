@@ -36,11 +36,12 @@ def backcast(residuals: Floats) -> float:
 
 
 def filter_variance(
-    returns_percent: Floats, *, mu: float, omega: float, alpha: float, beta: float, start: float
+    returns_percent: Floats, *, mu: float, omega: float, alpha: float, beta: float, start: float, gamma: float = 0.0
 ) -> Floats:
     r"""Filter variances with fixed parameters.
 
-    .. math:: \sigma^2_t = \omega + \alpha e^2_{t-1} + \beta\sigma^2_{t-1}, \qquad e_t = r_t - \mu
+    .. math:: \sigma^2_t = \omega + (\alpha + \gamma 1_{e_{t-1}<0})\,e^2_{t-1} + \beta\sigma^2_{t-1},
+        \qquad e_t = r_t - \mu
 
     Parameters
     ----------
@@ -49,7 +50,10 @@ def filter_variance(
     mu, omega, alpha, beta
         Parameters on percent returns.
     start
-        Squared residual and variance before the first day, as `backcast` gives them.
+        Squared residual and variance before the first day, as `backcast` gives them; half of the former counts as
+        a loss.
+    gamma
+        Extra slope after losses; 0 without asymmetry.
 
     Returns
     -------
@@ -58,11 +62,12 @@ def filter_variance(
 
     Notes
     -----
-    The recursion is linear in the variance, so a linear filter computes it in one pass. Source: Bollerslev
-    1986.
+    The recursion is linear in the variance, so a linear filter computes it in one pass. Sources: Bollerslev 1986;
+    Glosten, Jagannathan and Runkle 1993.
     """
-    shocks = (returns_percent - mu) ** 2
-    drive = omega + alpha * np.concatenate([[start], shocks])
+    residuals = returns_percent - mu
+    slopes = alpha + gamma * (residuals < 0)
+    drive = omega + np.concatenate([[(alpha + 0.5 * gamma) * start], slopes * residuals**2])
     out, _ = signal.lfilter([1.0], [1.0, -beta], drive, zi=np.asarray([beta * start]))
     return np.asarray(out, dtype=np.float64)
 

@@ -1,10 +1,9 @@
 """The walk-forward: for every day, a forecast of the next from data up to that day.
 
-What lives here: weekly refits, daily filtering, short histories, long-run and budget volatility. What does
-not: one window's fit (``fitting``).
+What lives here: which day uses which window's fit, filtering, short histories, long-run and budget volatility. What
+does not: the fits (``fitting``).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from plimsoll.returns import valid_returns
-from plimsoll.volatility.fitting import fit_window
+from plimsoll.volatility.fitting import EWMA, fit_history
 from plimsoll.volatility.likelihood import backcast, filter_variance
 from plimsoll.volatility.types import VolatilityFit, VolatilitySpec
 
@@ -27,12 +26,12 @@ EWMA_START = 30
 
 @dataclass(frozen=True)
 class WalkForward:
-    """New fits, and one forecast a day.
+    """Fits, and one forecast a day.
 
     Attributes
     ----------
     fits
-        Fits made in this walk, oldest first.
+        Fits that the forecasts use, oldest first.
     forecasts
         ``as_of, target_date, mu_daily, sigma_daily, sigma_long_run_daily, sigma_eff_daily, nu, rung, fit_end,
         return_count``.
@@ -48,9 +47,9 @@ def walk_forward(
     spec: VolatilitySpec,
     next_session: date,
     peer_sigma: pd.Series | None = None,
-    known_fits: Mapping[date, VolatilityFit] | None = None,
     first_as_of: date | None = None,
     sigma_history: pd.Series | None = None,
+    threads: int = 1,
 ) -> WalkForward:
     r"""Forecast every day's volatility from data up to the day before.
 
@@ -64,13 +63,13 @@ def walk_forward(
         The day that the newest forecast speaks about.
     peer_sigma
         Other markets' volatility by date, for short histories.
-    known_fits
-        Fits already made, by ``fit_end``; they are not made again.
     first_as_of
-        First day to forecast from; rows are the same as those of a walk from the beginning.
+        First day to forecast from; rows are the same to the bit as those of a walk from the beginning.
     sigma_history
         Stored ``sigma_daily`` by ``as_of`` before ``first_as_of``; with it earlier rows are not computed
         again. It must be complete: the quantile of past forecasts counts every one.
+    threads
+        Threads of the engine; no result depends on them.
 
     Returns
     -------
@@ -85,10 +84,10 @@ def walk_forward(
 
     Notes
     -----
-    Parameters used at ``as_of`` were fitted on the last ``window`` returns up to the first bar of its ISO
-    week, so it does not matter on which day the walk is made. From there on the variance is filtered with
-    fixed parameters. The budget's volatility is the largest of the forecast, the long-run root mean square
-    (EMIR RTS 153/2013 Art. 28(1)(c)), the 10 % quantile of past forecasts and the floor.
+    Parameters used at ``as_of`` were fitted on the last ``window`` returns up to that day or, where fits are weekly,
+    up to the first bar of its ISO week, so it does not matter on which day the walk is made. From there on the
+    variance is filtered with fixed parameters. The budget's volatility is the largest of the forecast, the long-run
+    root mean square (EMIR RTS 153/2013 Art. 28(1)(c)), the 10 % quantile of past forecasts and the floor.
     """
     r = valid_returns(prices)
     _refuse(prices, next_session, first_as_of, sigma_history)
@@ -98,34 +97,33 @@ def walk_forward(
     is_after = np.ones(len(dates), dtype=bool) if first_as_of is None else dates >= np.datetime64(first_as_of)
     has_history = first_as_of is None or sigma_history is not None
     wanted = (counts >= spec.minimum_any) & (is_after | (not has_history))
-    refit = _refit_days(prices["date"])
-    made: dict[date, VolatilityFit] = {}
+    anchors = np.arange(len(dates)) if spec.refit == "daily" else _first_of_week(prices["date"])
+    ends = counts[anchors]
     sigma, mu, nu = (np.full(len(dates), np.nan) for _ in range(3))
     rung = np.full(len(dates), "", dtype=object)
     fit_end = np.full(len(dates), np.datetime64("NaT"), dtype="datetime64[ns]")
     ewma = _ewma(values, spec.ewma_lambda)
-    for start in np.unique(refit[wanted]):
-        week = np.flatnonzero(wanted & (refit == start))
-        end = int(counts[start])
-        if end < spec.minimum_own_fit:
-            _short(week, counts, ewma, dates, peer_sigma, spec, sigma, mu, rung)
-            continue
-        begin = max(0, end - spec.window)
-        day = pd.Timestamp(dates[start]).date()
-        fit = (known_fits or {}).get(day) or made.get(day)
-        if fit is None:
-            fit = fit_window(
-                100 * values[begin:end],
-                window_start=r.index[begin].date(),
-                fit_end=day,
-                ewma_lambda=spec.ewma_lambda,
-                minimum=spec.minimum_own_fit,
-            )
-            made[day] = fit
-        _filtered(week, counts, values, begin, end, fit, ewma, sigma, mu)
-        nu[week] = np.nan if fit.nu is None else fit.nu
-        rung[week] = fit.rung
-        fit_end[week] = dates[start] if fit.rung != "ewma" else np.datetime64("NaT")
+    is_short = wanted & (ends < spec.minimum_own_fit)
+    _short(np.flatnonzero(is_short), counts, ewma, dates, peer_sigma, spec, sigma, mu, rung)
+    own = np.flatnonzero(wanted & ~is_short)
+    days = [day.date() for day in pd.DatetimeIndex(r.index)]
+    stops, first_rows = np.unique(ends[own], return_index=True)
+    fits = fit_history(
+        100 * values,
+        days,
+        stops,
+        model=spec.model,
+        window=spec.window,
+        minimum=spec.minimum_own_fit,
+        ewma_lambda=spec.ewma_lambda,
+        threads=threads,
+    )
+    for fit, rows in zip(fits, np.split(own, first_rows[1:]), strict=True) if len(fits) else ():
+        end = int(ends[rows[0]])
+        _filtered(rows, counts, values, max(0, end - spec.window), end, fit, ewma, sigma, mu)
+        nu[rows] = np.nan if fit.nu is None else fit.nu
+        rung[rows] = fit.rung
+        fit_end[rows] = np.datetime64(fit.fit_end) if fit.rung != EWMA else np.datetime64("NaT")
     long_run = _long_run(values, counts, round(spec.long_run_years * spec.periods_per_year))
     floor = _past_quantile(sigma, wanted, sigma_history)
     following = np.concatenate([dates[1:], [np.datetime64(next_session, "ns")]])[: len(dates)]
@@ -143,7 +141,7 @@ def walk_forward(
             "return_count": counts,
         }
     )[wanted & is_after]
-    return WalkForward(tuple(made[day] for day in sorted(made)), forecasts.reset_index(drop=True))
+    return WalkForward(fits, forecasts.reset_index(drop=True))
 
 
 def _refuse(
@@ -164,7 +162,7 @@ def _refuse(
         raise ValueError(f"sigma_history of {bad[0].date()} is no volatility; rerun the walk from that day")
 
 
-def _refit_days(days: pd.Series) -> NDArray[np.int64]:
+def _first_of_week(days: pd.Series) -> NDArray[np.int64]:
     """Position of the first bar of each bar's ISO week."""
     monday = (days - pd.to_timedelta(days.dt.day_of_week, unit="D")).to_numpy()
     first = np.concatenate([[True], monday[1:] != monday[:-1]])
@@ -190,7 +188,7 @@ def _filtered(
     sigma: Floats,
     mu: Floats,
 ) -> None:
-    if fit.rung == "ewma":
+    if fit.rung == EWMA:
         sigma[week] = ewma[counts[week] - 1]
         mu[week] = 0.0
         return
@@ -201,6 +199,7 @@ def _filtered(
         mu=fit.mu_percent,
         omega=fit.omega_percent2,
         alpha=fit.alpha,
+        gamma=fit.gamma,
         beta=fit.beta,
         start=backcast(window - window.mean()),
     )

@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import charts, tables, words
 from reports.charts import Chart
-from reports.view import decision, forum, health, pages
+from reports.view import decision, fits, forum, health, pages
 from reports.view.decision import DecisionRow
 from reports.view.inputs import ReportInputs, of_symbol
 from reports.view.pages import MarketPage
@@ -58,6 +58,8 @@ class ReportView:
     quarantine: list[dict[str, str]]
     quarantine_line: str
     fits: list[dict[str, str]]
+    fit_health: list[dict[str, str]]
+    refusals: list[dict[str, str]]
     checks: list[dict[str, str]]
     method: list[tuple[str, str]]
     limits: list[str]
@@ -126,7 +128,9 @@ def build(inputs: ReportInputs, *, draws_markets: bool = True) -> ReportView:
         swings=health.swings(inputs),
         quarantine=health.quarantine(inputs),
         quarantine_line=health.quarantine_line(inputs),
-        fits=health.fits(inputs),
+        fits=fits.in_use(inputs),
+        fit_health=fits.health(inputs),
+        refusals=fits.refusals(inputs),
         checks=[
             {
                 "name": words.plain(r.name_).replace("_", " "),
@@ -260,7 +264,7 @@ def _method(inputs: ReportInputs) -> list[tuple[str, str]]:
         ),
         (
             "Volatility",
-            "GARCH(1,1) with Student-t innovations on percent returns, rolling window, refitted weekly and filtered daily, each forecast from data up to the day before. A gate refuses fits that only look converged; the rung in use is printed.",
+            "GARCH(1,1) with Student-t innovations on percent returns, rolling window, refitted on every day at the best of several optima, each forecast from data up to the day before. A gate refuses fits that only look sound; the rung in use is printed. The newest fit is held against the package arch on the same window, and a disagreement withholds the report.",
         ),
         (
             "Expected shortfall",

@@ -1,10 +1,8 @@
-"""Health: what stands behind the numbers, as tables: data, fits, swings, and what moved since the last report.
+"""Health: what stands behind the numbers, as tables: data, swings, and what moved since the last report.
 
 What lives here: tables of the end matter and of the annexes. What does not: decisions (``decision``), markets
-(``pages``).
+(``pages``), volatility models (``fits``).
 """
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,50 +53,6 @@ def quarantine_line(inputs: ReportInputs) -> str:
         return f"{words.count(bars)} bars accepted, none set aside."
     named = words.listing([f"{n} {words.plain(reason).replace('_', ' ')}" for reason, n in counts.items()])
     return f"{words.count(bars)} bars accepted; set aside: {named}."
-
-
-def fits(inputs: ReportInputs) -> list[dict[str, str]]:
-    """List the fits in use with standard errors and diagnostics."""
-    out = []
-    share = _rung_shares(inputs)
-    for r in words.records(inputs.fits):
-        own = inputs.diagnostics[inputs.diagnostics["symbol"] == r.symbol]
-        errors = dict(zip(own["parameter"], own["std_error"], strict=True))
-        gap: Any = own["second_start_gap"].iloc[0] if len(own) else None
-
-        def shown(name: str, value: float, digits: int, errors: dict[str, float] = errors) -> str:
-            if words.is_missing(value):
-                return words.MISSING
-            error = errors.get(name)
-            return words.number(value, digits) + (
-                f" ({words.number(error, digits)})" if not words.is_missing(error) else ""
-            )
-
-        out.append(
-            {
-                "symbol": words.plain(r.symbol),
-                "rung": str(r.rung),
-                "fit_end": words.day(r.fit_end),
-                "mu": shown("mu", r.mu_percent, 4),
-                "omega": shown("omega", r.omega_percent2, 4),
-                "alpha": shown("alpha", r.alpha, 4),
-                "beta": shown("beta", r.beta, 4),
-                "nu": shown("nu", r.nu, 2),
-                "persistence": words.number(r.persistence, 4) + (" IGARCH" if r.is_igarch else ""),
-                "loglikelihood": words.number(r.loglikelihood, 1),
-                "second": "agrees"
-                if not words.is_missing(gap) and abs(gap) <= 1e-3
-                else (words.MISSING if words.is_missing(gap) else f"{gap:+.4f}"),
-                "ljung_box": words.probability(r.ljung_box_p),
-                "share": share.get(r.symbol, words.MISSING),
-            }
-        )
-    return out
-
-
-def _rung_shares(inputs: ReportInputs) -> dict[str, str]:
-    own = inputs.forecasts[inputs.forecasts["rung"] != "ewma_short"]
-    return {str(s): words.percent(float((rows["rung"] == "garch_t").mean()), 1) for s, rows in own.groupby("symbol")}
 
 
 def moved(inputs: ReportInputs) -> list[dict[str, str]]:

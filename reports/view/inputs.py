@@ -38,8 +38,10 @@ class ReportInputs:
         Whole histories up to ``as_of``, of the columns that are shown.
     budgets
         Threshold rows of the newest target of each set, all columns.
-    fits, diagnostics
-        Newest fit of each market, and its standard errors.
+    fits, references
+        Newest fit of each market, and its comparison with ``arch``.
+    fit_health, refusals
+        Summary of all fits and of the last year's by market, and why fits left their rung in the last year.
     quantiles
         Overshoot quantiles of the newest target, all depths.
     coverage, triggers, breaches
@@ -64,7 +66,9 @@ class ReportInputs:
     prices: pd.DataFrame
     forecasts: pd.DataFrame
     fits: pd.DataFrame
-    diagnostics: pd.DataFrame
+    references: pd.DataFrame
+    fit_health: pd.DataFrame
+    refusals: pd.DataFrame
     thresholds: pd.DataFrame
     budgets: pd.DataFrame
     quantiles: pd.DataFrame

@@ -1,10 +1,10 @@
 -- @check rung_share
--- @about Markets with more than a tenth of their own-fit forecasts off the default rung of the ladder.
+-- @about Markets with more than a tenth of their own-fit forecasts off the rung that was asked for.
 select
     symbol,
     count(*) as forecasts,
-    count(*) filter (where rung <> 'garch_t') as off_default,
-    count(*) filter (where rung <> 'garch_t') / count(*) as off_share
+    count(*) filter (where rung <> model) as off_model,
+    count(*) filter (where rung <> model) / count(*) as off_share
 from volatility_forecast
 where
     as_of <= $last
@@ -12,5 +12,5 @@ where
     and config_hash = $config_hash
     and rung <> 'ewma_short'
 group by symbol
-having count(*) filter (where rung <> 'garch_t') > 0.1 * count(*)
+having count(*) filter (where rung <> model) > 0.1 * count(*)
 order by symbol

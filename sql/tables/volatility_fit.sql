@@ -1,7 +1,7 @@
 -- @table volatility_fit
 -- @grain fit_end, symbol, model, methodology, config_hash, revision
 -- @partition fit_end
--- @about One volatility fit a market and refit day, with its rung and what the gate said. Append-only.
+-- @about Fit health: one volatility fit a market and refit day with its rung, the constraints it lies on, the next best optimum and what the gate said. Append-only.
 create table if not exists volatility_fit (
     fit_end date not null, -- last day whose return entered the fit
     symbol varchar not null, -- canonical market id
@@ -15,13 +15,18 @@ create table if not exists volatility_fit (
     mu_percent double not null, -- mean of percent returns
     omega_percent2 double not null, -- GARCH constant, percent squared
     alpha double not null, -- weight of the last squared shock
+    gamma double not null, -- extra weight after losses; 0 without asymmetry
     beta double not null, -- weight of the last variance
     nu double, -- degrees of freedom; null under normal innovations
-    persistence double not null, -- alpha + beta
+    lam double, -- asymmetry of the skewed t (Hansen 1994); null under other innovations
+    persistence double not null, -- alpha + gamma / 2 + beta
     is_igarch boolean not null, -- persistence at or above 0.9995: no long-run variance
     half_life_days double, -- ln 0.5 / ln persistence; null where persistence is 1
     loglikelihood double, -- of the fit; null on EWMA rungs
     ljung_box_p double, -- of squared standardised residuals, ten lags; null on EWMA rungs
+    limits varchar not null, -- constraints that the optimum lies on, joined by commas; empty inside
+    optimum_gap double, -- log-likelihood above the next best optimum; null where one alone was met
+    other_sigma_ratio double, -- next volatility by that optimum over the fit's; null where one alone was met
     gate_note varchar not null, -- why earlier rungs were refused, or empty
     input_hash varchar not null -- price_hash at fit_end
 )

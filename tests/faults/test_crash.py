@@ -18,7 +18,17 @@ from dagster_project.nightly import run_nightly
 outcome = run_nightly(settings.load(Path(sys.argv[1])), date.fromisoformat(sys.argv[2]))
 sys.exit(0 if outcome.is_success else 1)
 """
-STAGES = ("candles", "price", "volatility", "overshoot", "thresholds", "breaches", "coverage", "recommendations")
+STAGES = (
+    "candles",
+    "price",
+    "volatility",
+    "reference",
+    "overshoot",
+    "thresholds",
+    "breaches",
+    "coverage",
+    "recommendations",
+)
 POINTS = (
     "before candles",
     *(f"after {name}" for name in STAGES),

@@ -46,7 +46,9 @@ def without_history(inputs: ReportInputs) -> ReportInputs:
     frames = (
         "forecasts",
         "fits",
-        "diagnostics",
+        "references",
+        "fit_health",
+        "refusals",
         "thresholds",
         "budgets",
         "quantiles",

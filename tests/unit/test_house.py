@@ -223,6 +223,11 @@ def test_sql_files_are_lower_case_with_a_header() -> None:
     bad = []
     for path in sorted((ROOT / "sql").rglob("*.sql")):
         text = path.read_text(encoding="utf-8")
+        if path.parent.name == "migrations":
+            number = int(path.stem.split("_")[0])
+            if not text.startswith(f"-- @migration {number}\n-- @about "):
+                bad.append(f"{name_of(path)}: must open with '-- @migration {number}' and an '-- @about' line")
+            continue
         kind = kinds[path.parent.name]
         if not text.startswith(f"-- @{kind} {path.stem}\n") or "\n-- @about " not in text:
             bad.append(f"{name_of(path)}: must open with '-- @{kind} {path.stem}' and an '-- @about' line")

@@ -25,8 +25,10 @@ SILENT = {
     ("mail", "committee"),
     ("mail", "forum"),
     ("mail", "desk"),
+    ("compute", "kind"),
+    ("compute", "workers"),
 }
-"""Keys that move no number: who reads it, how it is called, when it runs, where the file lies."""
+"""Keys that move no number: who reads it, how it is called, when and where it runs, where the file lies."""
 
 
 def embedded() -> dict[str, Any]:
@@ -105,6 +107,9 @@ def other(value: Any) -> Any:
 
 SPECIAL: dict[str, Any] = {
     "kind": "candles",
+    "compute.kind": "processes",
+    "compute.workers": 3,
+    "volatility.refit": "weekly",
     "model": None,  # only one model exists
     "calendar": "daily",
     "market_class": "other",
@@ -119,7 +124,7 @@ SPECIAL: dict[str, Any] = {
 def changes() -> list[tuple[tuple[str, ...], Any]]:
     found = []
     for path, value in leaves(embedded()):
-        changed = SPECIAL[path[-1]] if path[-1] in SPECIAL else other(value)
+        changed = SPECIAL.get(".".join(path), SPECIAL[path[-1]] if path[-1] in SPECIAL else other(value))
         if changed is not None:
             found.append((path, changed))
     return found
@@ -176,6 +181,10 @@ def test_crypto_covers_its_markets() -> None:
         (("volatility", "window"), 300, "minimum_any <= minimum_own_fit <= window"),
         (("volatility", "model"), "magic", "volatility.model"),
         (("volatility", "ewma_lambda"), "0.94x", "volatility.ewma_lambda"),
+        (("volatility", "refit"), "hourly", "volatility.refit"),
+        (("compute", "kind"), "dask", "needs address of the scheduler"),
+        (("compute", "address"), "tcp://10.0.0.5:8786", "address is only for kind dask, not threads"),
+        (("compute", "workers"), -1, "compute.workers"),
         (("overshoot", "depths"), [1.0, 0.5], "strictly increasing"),
         (("overshoot", "depths"), [0.5, 2.0], "perpetual_depth 1.0 is not one of depths"),
         (("overshoot", "eta"), 0.6, "overshoot.eta"),

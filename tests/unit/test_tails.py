@@ -160,6 +160,22 @@ def test_a_budget_that_holds_at_the_threshold_asks_for_nothing_more() -> None:
     assert float(tails.es_limit(0.5, **LAW)) == LAW["threshold"]
 
 
+def test_company_changes_no_bit() -> None:
+    """A day's limit must not depend on how many other days are asked for at once: that would be a look ahead."""
+    rng = np.random.default_rng(3)
+    n = 257
+    law = {
+        "threshold": rng.uniform(0.01, 0.1, n),
+        "xi": rng.uniform(-0.3, 0.5, n),
+        "beta": rng.uniform(0.005, 0.05, n),
+        "tail_fraction": rng.uniform(0.01, 0.1, n),
+    }
+    whole = tails.es_limit(2e-4, **law)
+    for k in (1, 2, 3, 5, 8, 63, 200):
+        part = tails.es_limit(2e-4, **{name: column[:k] for name, column in law.items()})
+        np.testing.assert_array_equal(part, whole[:k])
+
+
 @given(st.floats(1e-6, 5e-3), st.floats(1.01, 5.0), st.floats(-0.3, 0.5))
 @settings(max_examples=40, deadline=None)
 def test_a_larger_budget_never_asks_for_more_room(budget: float, factor: float, xi: float) -> None:

@@ -7,6 +7,7 @@ ladder for a window that no model fits (``volatility.fitting``).
 """
 
 from plimsoll.volatility.batch.fitting import fit_windows, resumption
+from plimsoll.volatility.batch.jit import stamp
 from plimsoll.volatility.batch.types import LIMITS, BatchFits, BatchSpec
 
-__all__ = ["LIMITS", "BatchFits", "BatchSpec", "fit_windows", "resumption"]
+__all__ = ["LIMITS", "BatchFits", "BatchSpec", "fit_windows", "resumption", "stamp"]

@@ -1,5 +1,5 @@
--- @query fits
--- @about Newest revision of every fit up to a day.
+-- @query fits_in_use
+-- @about The newest fit of each market up to a day, newest revision.
 select
     fit_end,
     symbol,
@@ -13,13 +13,18 @@ select
     mu_percent,
     omega_percent2,
     alpha,
+    gamma,
     beta,
     nu,
+    lam,
     persistence,
     is_igarch,
     half_life_days,
     loglikelihood,
     ljung_box_p,
+    limits,
+    optimum_gap,
+    other_sigma_ratio,
     gate_note,
     input_hash
 from volatility_fit
@@ -28,7 +33,7 @@ where
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (
-        partition by fit_end, symbol, model
-        order by revision desc
+        partition by symbol, model
+        order by fit_end desc, revision desc
     ) = 1
-order by symbol, fit_end
+order by symbol

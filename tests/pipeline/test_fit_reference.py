@@ -1,0 +1,109 @@
+"""The nightly comparison with ``arch``: what is stored, and that a disagreement stops publication."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests_support import dump, files_of, make_profile
+
+from assets import checks
+from dagster_project.definitions import warehouse_of
+from dagster_project.nightly import run_nightly
+from dagster_project.settings import Settings
+from plimsoll.volatility import fitting
+
+DAY = date(2022, 5, 31)
+STAGES = ["candle", "price", "volatility_fit", "volatility_forecast", "fit_reference"]
+
+
+def references(settings: Settings) -> pd.DataFrame:
+    return dump(settings)["fit_reference"]
+
+
+def test_each_fit_in_use_is_compared_once(profile: Settings) -> None:
+    assert run_nightly(profile, DAY, select=STAGES).is_success
+    rows = references(profile)
+    assert list(rows["symbol"]) == ["AAA", "BBB"] and (rows["fit_end"] == pd.Timestamp(DAY)).all()
+    assert (rows["objection"] == "").all() and (rows["rung"] == "garch_t").all()
+    assert (rows["gap"].abs() < 1e-3).all() and (rows["same_point_gap"].abs() < 1e-8).all()
+    errors = rows[["mu_std_error", "omega_std_error", "alpha_std_error", "beta_std_error", "nu_std_error"]]
+    assert np.isfinite(errors).all(axis=None) and (errors > 0).all(axis=None)
+    assert rows[["gamma_std_error", "lam_std_error"]].isna().all(axis=None)
+    assert run_nightly(profile, DAY, select=STAGES).is_success
+    pd.testing.assert_frame_equal(references(profile), rows)
+
+
+def test_an_earlier_day_gets_a_comparison_of_its_own(profile: Settings) -> None:
+    earlier = DAY - timedelta(days=40)
+    for day in (DAY, earlier):
+        assert run_nightly(profile, day, select=STAGES).is_success
+    assert set(references(profile)["fit_end"]) == {pd.Timestamp(DAY), pd.Timestamp(earlier)}
+
+
+def test_fits_of_every_day_are_kept_with_their_health(profile: Settings) -> None:
+    assert run_nightly(profile, DAY, select=STAGES).is_success
+    left = dump(profile)
+    fits, forecasts = left["volatility_fit"], left["volatility_forecast"]
+    own = forecasts[~forecasts["rung"].isin(["ewma", "ewma_short"])]
+    both = own.merge(fits, left_on=["symbol", "as_of"], right_on=["symbol", "fit_end"], suffixes=("", "_of_fit"))
+    assert len(both) == len(own) > 500
+    assert (both["rung"] == both["rung_of_fit"]).all()
+    with warehouse_of(profile).session() as session:
+        identity = {"methodology": fits["methodology"].iloc[0], "config_hash": profile.config_hash}
+        health = session.query("fit_health", last=DAY, **identity).set_index(["symbol", "span"])
+        refusals = session.query("refusals", last=DAY, **identity)
+    for symbol, mine in fits.groupby("symbol"):
+        everything = health.loc[(symbol, "all")]
+        assert everything["fits"] == len(mine)
+        assert everything["first_rung_share"] == pytest.approx((mine["rung"] == "garch_t").mean())
+        fitted = mine[mine["rung"] != "ewma"]
+        assert everything["igarch_share"] == pytest.approx(fitted["is_igarch"].mean())
+        assert everything["limit_share"] == pytest.approx((fitted["limits"] != "").mean())
+        assert everything["second_optimum_share"] == pytest.approx((fitted["optimum_gap"] < 2).mean())
+        assert everything["persistence_median"] == pytest.approx(fitted["persistence"].median())
+        assert everything["nu_least"] == pytest.approx(fitted["nu"].min())
+        year = mine[mine["fit_end"] > pd.Timestamp(DAY) - pd.Timedelta(days=365)]
+        assert health.loc[(symbol, "year")]["fits"] == len(year)
+        told = refusals[refusals["symbol"] == symbol]
+        assert told["fits"].sum() == (year["rung"] != "garch_t").sum()
+        assert not told["refusal"].str.contains(r"\d").any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("poison", "words"),
+    [
+        (lambda fits: replace(fits, loglikelihood=fits.loglikelihood + 0.01), "away at the same parameters"),
+        (lambda fits: replace(fits, beta=fits.beta - 0.01), "at the same parameters"),
+    ],
+    ids=["likelihood", "parameter"],
+)
+def test_an_engine_that_arch_contradicts_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candles: pd.DataFrame, poison: Any, words: str
+) -> None:
+    profile = make_profile(tmp_path, monkeypatch, candles)
+    real = fitting.fit_windows
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "fit_windows", lambda *args, **more: poison(real(*args, **more)))
+        outcome = run_nightly(profile, DAY)
+    assert not outcome.is_success
+    assert words in references(profile)["objection"].iloc[0]
+    assert not [name for name in files_of(profile) if name.endswith(".eml")]
+    with warehouse_of(profile).session() as session:
+        found = checks.verify(session, profile, DAY)
+    failed = found[found["is_blocking"] & ~found["is_passed"]]
+    assert list(failed["name"]) == ["reference_disagrees"]
+    assert words in checks.objection(found) if checks.objection(found) else False
+
+
+def test_a_fit_in_use_without_comparison_fails_the_check(profile: Settings) -> None:
+    assert run_nightly(profile, DAY, select=STAGES).is_success
+    with warehouse_of(profile).session() as session, session.transaction():
+        session._connection.execute("delete from fit_reference where symbol = 'BBB'")
+        found = checks.failures(session, "reference_disagrees", profile, DAY)
+    assert list(found["symbol"]) == ["BBB"]
+    assert found["objection"].iloc[0] == "not compared with arch; run fit_reference of this day"
