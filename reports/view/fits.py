@@ -14,7 +14,7 @@ REFUSAL_ROWS = 20
 
 
 def in_use(inputs: ReportInputs) -> list[dict[str, str]]:
-    """List the fits in use with standard errors, constraints, the next best optimum, and the comparison with arch."""
+    """List the fits in use with standard errors, whether arch agrees, and what is out of the ordinary."""
     out = []
     for r in words.records(inputs.fits):
         found = inputs.references[
@@ -28,7 +28,6 @@ def in_use(inputs: ReportInputs) -> list[dict[str, str]]:
                 f" ({words.number(error, digits)})" if not words.is_missing(error) else ""
             )
 
-        is_integrated = bool(r.is_igarch)
         out.append(
             {
                 "symbol": words.plain(r.symbol),
@@ -39,28 +38,36 @@ def in_use(inputs: ReportInputs) -> list[dict[str, str]]:
                 "alpha": shown("alpha", r.alpha, 4),
                 "beta": shown("beta", r.beta, 4),
                 "nu": words.MISSING if words.is_missing(r.nu) else shown("nu", r.nu, 2),
-                "persistence": words.number(r.persistence, 4) + (" IGARCH" if is_integrated else ""),
+                "persistence": words.number(r.persistence, 4),
                 "half_life": words.MISSING if words.is_missing(r.half_life_days) else words.number(r.half_life_days, 0),
-                "limits": words.plain(r.limits) or "none",
-                "other": _other(r.optimum_gap, r.other_sigma_ratio),
-                "arch": _against_arch(found),
-                "note": words.plain(r.gate_note),
+                "arch": "agrees" if _objection(found) == "" else (words.MISSING if found.empty else "objects"),
+                "remark": _remark(r, _objection(found)),
             }
         )
     return out
 
 
-def _other(gap: float, ratio: float) -> str:
-    if words.is_missing(gap):
-        return "none met"
-    return f"{words.number(gap, 2)} below, vol × {words.number(ratio, 3)}"
+def _objection(found: pd.DataFrame) -> str | None:
+    return None if found.empty else words.plain(found.iloc[0]["objection"])
 
 
-def _against_arch(found: pd.DataFrame) -> str:
-    if found.empty:
-        return "no such rung"
-    row = found.iloc[0]
-    return "agrees" if row["objection"] == "" else words.plain(row["objection"])
+def _remark(fit: Any, objection: str | None) -> str:
+    """Say in a line what is out of the ordinary about a fit; empty where nothing is."""
+    parts = ["integrated, no long-run variance"] if fit.is_igarch else []
+    if fit.limits:
+        parts.append(f"on a limit: {words.plain(fit.limits)}")
+    if not words.is_missing(fit.optimum_gap):
+        parts.append(
+            f"another optimum {words.number(fit.optimum_gap, 2)} below in log-likelihood with "
+            f"{words.number(fit.other_sigma_ratio, 3)} times the volatility"
+        )
+    if fit.gate_note:
+        parts.append(f"refused: {words.plain(fit.gate_note)}")
+    if objection is None:
+        parts.append("arch has no such rung")
+    elif objection:
+        parts.append(objection)
+    return "; ".join(parts)
 
 
 def health(inputs: ReportInputs) -> list[dict[str, str]]:
