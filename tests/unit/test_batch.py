@@ -13,7 +13,18 @@ from arch.univariate import GARCH, ConstantMean, Normal, SkewStudent, StudentsT
 from numpy.typing import NDArray
 
 from plimsoll.volatility import backcast, loglikelihood
-from plimsoll.volatility.batch import BatchFits, BatchSpec, fit_windows, jit, kernels, optimiser, quadratic
+from plimsoll.volatility.batch import (
+    LIMITS,
+    BatchFits,
+    BatchSpec,
+    fit_windows,
+    fitting,
+    jit,
+    kernels,
+    optimiser,
+    quadratic,
+    resumption,
+)
 
 Floats = NDArray[np.float64]
 
@@ -270,6 +281,42 @@ def test_later_returns_change_nothing(bundled: list[Floats], spec: BatchSpec) ->
     for field in fields(full):
         assert getattr(full, field.name)[same_rows].tobytes() == getattr(short, field.name).tobytes()
     assert full.loglikelihood[-1] != other.loglikelihood[-1]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=NAMES)
+def test_a_call_that_goes_on_gives_the_bits_of_one_from_the_beginning(bundled: list[Floats], spec: BatchSpec) -> None:
+    r = bundled[2][:1700].copy()
+    whole = fit_windows([r], [np.arange(510, 1701)], 500, spec)
+    for end in (510, 700, 1249, 1250, 1700):
+        first = max(510, resumption(end))
+        assert first == 510 or (first % fitting.CHAIN == 0 and end - first < 2 * fitting.CHAIN)
+        # Elsewhere in memory, too: where an array begins must not matter.
+        moved = np.concatenate([[0.0], r])[1:]
+        part = fit_windows([moved], [np.arange(first, 1701)], 500, spec, threads=1)
+        for field in fields(part):
+            left, right = getattr(part, field.name)[end - first :], getattr(whole, field.name)[end - 510 :]
+            assert left.tobytes() == right.tobytes(), f"{field.name} from {end}"
+
+
+def test_constraints_are_named() -> None:
+    calm = one_window(np.random.default_rng(2).standard_normal(1000), SPECS[1])
+    names = [name for bit, name in enumerate(LIMITS) if int(calm.limits[0]) >> bit & 1]
+    assert "nu" in names or calm.nu[0] < 499
+    assert calm.is_boundary[0] == bool(names)
+    wild = one_window(np.random.default_rng(3).standard_t(2.05, 600), SPECS[1])
+    assert int(wild.limits[0]) >> LIMITS.index("nu") & 1 == int(wild.nu[0] <= 2.0501)
+    integrated = one_window(simulate(1500, 3, alpha=0.1, beta=0.9), SPECS[3])
+    assert int(integrated.limits[0]) >> LIMITS.index("persistence 1") & 1 == int(integrated.persistence[0] >= 1 - 1e-9)
+
+
+def test_the_next_best_optimum_is_told(bundled: list[Floats]) -> None:
+    """Crude oil with normal innovations: the gap is the height that the other optimum really has."""
+    fits = fit_windows([bundled[2]], [np.arange(1000, 6000)], 1000, SPECS[0])
+    rows = np.flatnonzero(fits.optimum_gap < 0.3)
+    assert len(rows) > 10
+    assert (fits.optimum_gap[np.isfinite(fits.optimum_gap)] >= 0).all()
+    assert (np.isnan(fits.optimum_gap) == np.isnan(fits.sigma2_other)).all()
+    assert np.abs(np.sqrt(fits.sigma2_other[rows] / fits.sigma2_next[rows]) - 1).max() > 0.05
 
 
 def test_scale_of_the_data_only_scales_the_fit() -> None:
