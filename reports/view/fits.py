@@ -5,6 +5,7 @@ What lives here: the health of fits. What does not: data and gates (``health``),
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports import words
@@ -23,10 +24,8 @@ def in_use(inputs: ReportInputs) -> list[dict[str, str]]:
         errors = {} if found.empty else found.iloc[0].to_dict()
 
         def shown(name: str, value: float, digits: int, errors: dict[str, float] = errors) -> str:
-            error = errors.get(f"{name}_std_error")
-            return words.number(value, digits) + (
-                f" ({words.number(error, digits)})" if not words.is_missing(error) else ""
-            )
+            error = errors.get(f"{name}_std_error", np.nan)
+            return words.number(value, digits) + (f" ({words.number(error, digits)})" if np.isfinite(error) else "")
 
         out.append(
             {
@@ -41,7 +40,7 @@ def in_use(inputs: ReportInputs) -> list[dict[str, str]]:
                 "persistence": words.number(r.persistence, 4),
                 "half_life": words.MISSING if words.is_missing(r.half_life_days) else words.number(r.half_life_days, 0),
                 "arch": "agrees" if _objection(found) == "" else (words.MISSING if found.empty else "objects"),
-                "remark": _remark(r, _objection(found)),
+                "remark": _remark(r, found),
             }
         )
     return out
@@ -51,8 +50,9 @@ def _objection(found: pd.DataFrame) -> str | None:
     return None if found.empty else words.plain(found.iloc[0]["objection"])
 
 
-def _remark(fit: Any, objection: str | None) -> str:
+def _remark(fit: Any, found: pd.DataFrame) -> str:
     """Say in a line what is out of the ordinary about a fit; empty where nothing is."""
+    objection = _objection(found)
     parts = ["integrated, no long-run variance"] if fit.is_igarch else []
     if fit.limits:
         parts.append(f"on a limit: {words.plain(fit.limits)}")
@@ -65,9 +65,17 @@ def _remark(fit: Any, objection: str | None) -> str:
         parts.append(f"refused: {words.plain(fit.gate_note)}")
     if objection is None:
         parts.append("arch has no such rung")
-    elif objection:
-        parts.append(objection)
+    else:
+        parts += [text for text in (objection, words.plain(found.iloc[0]["message"]), _errorless(fit, found)) if text]
     return "; ".join(parts)
+
+
+def _errorless(fit: Any, found: pd.DataFrame) -> str:
+    """Name the parameters without a standard error: at a limit there may be none."""
+    names = ["mu", "omega", "alpha", "beta"] + ([] if words.is_missing(fit.nu) else ["nu"])
+    row = found.iloc[0]
+    bare = [name for name in names if words.is_missing(row[f"{name}_std_error"]) or np.isinf(row[f"{name}_std_error"])]
+    return f"no standard error of {words.listing(bare)}" if bare else ""
 
 
 def health(inputs: ReportInputs) -> list[dict[str, str]]:

@@ -57,6 +57,14 @@ def test_standard_errors_stand_beside_their_estimates(inputs: ReportInputs, buil
         assert row["alpha"] == f"{fit['alpha']:.4f} ({error:.4f})"
 
 
+def test_a_missing_standard_error_is_named(inputs: ReportInputs) -> None:
+    references = inputs.references.assign(omega_std_error=float("nan"), nu_std_error=float("inf"))
+    references["message"] = "arch did not arrive, flag 8"
+    shown = build(replace(inputs, references=references), draws_markets=False).fits[0]
+    assert shown["remark"].endswith("arch did not arrive, flag 8; no standard error of omega and nu")
+    assert "(" not in shown["omega"] + shown["nu"] and "(" in shown["alpha"]
+
+
 def test_shares_are_those_of_the_store(inputs: ReportInputs, built: ReportView) -> None:
     assert len(built.fit_health) == inputs.fit_health["symbol"].nunique()
     for row in built.fit_health:
