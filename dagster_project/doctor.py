@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project import settings as settings_module
+from dagster_project.compute import Compute, identity, probe
 from dagster_project.definitions import warehouse_of
 from dagster_project.nightly import instance
 from dagster_project.settings import Settings
@@ -38,6 +39,7 @@ def examine(settings: Settings) -> list[Finding]:
         ("fonts", _fonts),
         ("folder", _folder),
         ("store", _store),
+        ("compute", _compute),
         ("orphan runs", _orphans),
         ("outbox", _outbox),
     ]
@@ -80,6 +82,13 @@ def _store(settings: Settings) -> Finding:
     with warehouse.session() as session:
         last = session.query("last_commit")
     return Finding("store", True, f"last commit {last['commit_number'].iloc[0]}" if len(last) else "no commit yet")
+
+
+def _compute(settings: Settings) -> Finding:
+    knobs = settings.compute
+    count = len(Compute(**knobs.model_dump()).map(probe, [{}] * 4))
+    where = f"{knobs.kind} at {knobs.address}" if knobs.address else knobs.kind
+    return Finding("compute", count == 4, f"{where}: {identity()}")
 
 
 def _orphans(_: Settings) -> Finding:

@@ -16,6 +16,7 @@ from tests_support import CONFIG, complain, die, dump, make_profile, shout
 
 from assets.volatility import walk_markets
 from dagster_project import compute as compute_module
+from dagster_project import doctor
 from dagster_project import settings as settings_module
 from dagster_project.compute import Compute, ComputeError
 from dagster_project.definitions import warehouse_of
@@ -219,6 +220,19 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(compute_module, "CONNECT_SECONDS", 0.5)
     with pytest.raises(ComputeError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 within 0\.5 s"):
         Compute(kind="dask", address="tcp://127.0.0.1:1").map(shout, [{"word": "x"}])
+
+
+@pytest.mark.slow
+def test_the_doctor_asks_the_workers(profile: Settings, cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute_module, "CONNECT_SECONDS", 0.5)
+    for knobs, is_fine, words in (
+        ({"kind": "threads"}, True, "threads: method "),
+        ({"kind": "dask", "address": cluster}, True, f"dask at {cluster}: method "),
+        ({"kind": "dask", "address": "tcp://127.0.0.1:1"}, False, "no Dask scheduler answers at tcp://127.0.0.1:1"),
+    ):
+        asked = profile.model_copy(update={"compute": settings_module.ComputeKnobs(**knobs)})
+        (finding,) = [finding for finding in doctor.examine(asked) if finding.what == "compute"]
+        assert finding.is_fine == is_fine and words in finding.detail
 
 
 def test_only_plain_values_travel(asked: tuple[Settings, pd.DataFrame, pd.DataFrame]) -> None:
