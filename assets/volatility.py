@@ -138,6 +138,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
             ),
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,  # either can be asked for alone; one walk writes both tables all the same
     )
     def volatility_walk(
         context: dg.AssetExecutionContext, warehouse: Warehouse, compute: Compute
@@ -153,13 +154,16 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
                 rows = _run.with_vintage(run.stamped(new_rows), run, prices) if len(new_rows) else new_rows
                 written = session.append("volatility_forecast", rows, key=FORECAST_KEY) if len(rows) else 0
                 _run.commit(session, run, "volatility_forecast", written + fits, new_fits, new_rows)
-        yield dg.MaterializeResult(
-            asset_key="volatility_fit", metadata={**table_metadata("volatility_fit", fits), **_rungs(new_fits)}
-        )
-        yield dg.MaterializeResult(
-            asset_key="volatility_forecast",
-            metadata={**table_metadata("volatility_forecast", written), "markets": len(settings.markets)},
-        )
+        about = {
+            "volatility_fit": {**table_metadata("volatility_fit", fits), **_rungs(new_fits)},
+            "volatility_forecast": {
+                **table_metadata("volatility_forecast", written),
+                "markets": len(settings.markets),
+            },
+        }
+        for table, metadata in about.items():
+            if dg.AssetKey(table) in context.selected_asset_keys:
+                yield dg.MaterializeResult(asset_key=table, metadata=metadata)
 
     @dg.asset(
         name="fit_reference",

@@ -37,6 +37,13 @@ def test_each_fit_in_use_is_compared_once(profile: Settings) -> None:
     pd.testing.assert_frame_equal(references(profile), rows)
 
 
+@pytest.mark.parametrize("alone", ["volatility_fit", "volatility_forecast"])
+def test_either_table_can_be_asked_for_alone(profile: Settings, alone: str) -> None:
+    assert run_nightly(profile, DAY, select=["candle", "price", alone]).is_success
+    left = dump(profile)
+    assert len(left["volatility_fit"]) > 500 and len(left["volatility_forecast"]) > 500
+
+
 def test_an_earlier_day_gets_a_comparison_of_its_own(profile: Settings) -> None:
     earlier = DAY - timedelta(days=40)
     for day in (DAY, earlier):
