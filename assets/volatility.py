@@ -75,6 +75,7 @@ def _task(
     stored: pd.DataFrame,
     first: pd.Timestamp,
     peer_sigma: pd.Series | None,
+    fits: tuple[VolatilityFit, ...] | None,
 ) -> dict[str, Any]:
     """Arguments of one market's walk forward from ``first``: arrays and plain values, fit to travel."""
     history = stored[stored["as_of"] < first].set_index("as_of")["sigma_daily"]
@@ -85,6 +86,7 @@ def _task(
         "peer_sigma": peer_sigma,
         "first_as_of": first.date(),
         "sigma_history": history if len(history) else None,
+        "fits": fits,
     }
 
 
@@ -224,13 +226,15 @@ def walk_markets(
         first = _run.first_stale(expected, kept, ["as_of", "target_date"])
         if first is not None:
             due[symbol] = (mine, kept, first)
-    found = _walked(settings, compute, due, {})
-    for symbol, (_, rows) in found.items():
+    walks = _walked(settings, compute, due, {}, {})
+    for symbol, walk in walks.items():
         _, kept, first = due[symbol]
-        everything[symbol] = pd.concat([kept[kept["as_of"] < first], rows])
-    peers = {s: _peers(everything, s) for s, (_, rows) in found.items() if (rows["rung"] == "ewma_short").any()}
+        everything[symbol] = pd.concat([kept[kept["as_of"] < first], walk.forecasts])
+    short = [symbol for symbol, walk in walks.items() if (walk.forecasts["rung"] == "ewma_short").any()]
+    peers = {symbol: _peers(everything, symbol) for symbol in short}
     known = {symbol: sigma for symbol, sigma in peers.items() if sigma is not None}
-    found |= _walked(settings, compute, {symbol: due[symbol] for symbol in known}, known)
+    walks |= _walked(settings, compute, {symbol: due[symbol] for symbol in known}, known, walks)
+    found = {symbol: _frames(walk, due[symbol][0]) for symbol, walk in walks.items()}
     fits = [f.assign(symbol=s, model=settings.volatility.model) for s, (f, _) in found.items() if len(f)]
     forecasts = [f.assign(symbol=s, model=settings.volatility.model) for s, (_, f) in found.items() if len(f)]
     return (
@@ -244,13 +248,22 @@ def _walked(
     compute: Compute,
     due: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, pd.Timestamp]],
     peers: Mapping[str, pd.Series],
-) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    before: Mapping[str, WalkForward],
+) -> dict[str, WalkForward]:
+    """Walk the markets that are due, with their peers and the fits of the walk before where there are any."""
     tasks = [
-        _task(settings.markets[symbol], settings, mine, kept, first, peers.get(symbol))
+        _task(
+            settings.markets[symbol],
+            settings,
+            mine,
+            kept,
+            first,
+            peers.get(symbol),
+            before[symbol].fits if symbol in before else None,
+        )
         for symbol, (mine, kept, first) in due.items()
     ]
-    walks = compute.map(volatility.walk_forward, tasks)
-    return {symbol: _frames(walk, due[symbol][0]) for symbol, walk in zip(due, walks, strict=True)}
+    return dict(zip(due, compute.map(volatility.walk_forward, tasks), strict=True))
 
 
 def compare_fits(prices: pd.DataFrame, fits: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from plimsoll.volatility.batch import LIMITS, BatchFits, fit_windows, kernels, resumption
 from plimsoll.volatility.batch.diagnostics import LAGS, WindowMeasures, measure_windows
@@ -311,7 +311,7 @@ def _accepted(
         is_igarch=p >= IGARCH,
         half_life_days=float(np.log(0.5) / np.log(p)) if 0 < p < IGARCH else None,
         loglikelihood=fit.loglikelihood,
-        ljung_box_p=None if np.isnan(seen.ljung_box) else float(stats.chi2.sf(seen.ljung_box, LAGS)),
+        ljung_box_p=None if np.isnan(seen.ljung_box) else float(special.chdtrc(LAGS, seen.ljung_box)),
         limits=fit.limits,
         optimum_gap=_known(fit.optimum_gap),
         other_sigma_ratio=_known(fit.other_sigma_ratio),

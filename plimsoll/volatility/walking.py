@@ -4,6 +4,7 @@ What lives here: which day uses which window's fit, filtering, short histories, 
 does not: the fits (``fitting``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -49,6 +50,7 @@ def walk_forward(
     peer_sigma: pd.Series | None = None,
     first_as_of: date | None = None,
     sigma_history: pd.Series | None = None,
+    fits: Sequence[VolatilityFit] | None = None,
     threads: int = 1,
 ) -> WalkForward:
     r"""Forecast every day's volatility from data up to the day before.
@@ -68,6 +70,9 @@ def walk_forward(
     sigma_history
         Stored ``sigma_daily`` by ``as_of`` before ``first_as_of``; with it earlier rows are not computed
         again. It must be complete: the quantile of past forecasts counts every one.
+    fits
+        Those of an earlier walk over the same prices from the same day, so that peers can be added without fitting
+        again; made here by default.
     threads
         Threads of the engine; no result depends on them.
 
@@ -80,7 +85,8 @@ def walk_forward(
     ------
     ValueError
         Where ``next_session`` does not follow the last bar, ``sigma_history`` reaches into the days to
-        forecast or holds something that is no volatility, or `valid_returns` refuses the prices.
+        forecast or holds something that is no volatility, ``fits`` are of other windows, or `valid_returns` refuses
+        the prices.
 
     Notes
     -----
@@ -108,16 +114,21 @@ def walk_forward(
     own = np.flatnonzero(wanted & ~is_short)
     days = [day.date() for day in pd.DatetimeIndex(r.index)]
     stops, first_rows = np.unique(ends[own], return_index=True)
-    fits = fit_history(
-        100 * values,
-        days,
-        stops,
-        model=spec.model,
-        window=spec.window,
-        minimum=spec.minimum_own_fit,
-        ewma_lambda=spec.ewma_lambda,
-        threads=threads,
-    )
+    if fits is None:
+        fits = fit_history(
+            100 * values,
+            days,
+            stops,
+            model=spec.model,
+            window=spec.window,
+            minimum=spec.minimum_own_fit,
+            ewma_lambda=spec.ewma_lambda,
+            threads=threads,
+        )
+    if [fit.fit_end for fit in fits] != [days[int(stop) - 1] for stop in stops]:
+        raise ValueError(
+            f"{len(fits)} fit(s) given are not those of the {len(stops)} window(s) of this walk; leave them out"
+        )
     for fit, rows in zip(fits, np.split(own, first_rows[1:]), strict=True) if len(fits) else ():
         end = int(ends[rows[0]])
         _filtered(rows, counts, values, max(0, end - spec.window), end, fit, ewma, sigma, mu)
@@ -141,7 +152,7 @@ def walk_forward(
             "return_count": counts,
         }
     )[wanted & is_after]
-    return WalkForward(fits, forecasts.reset_index(drop=True))
+    return WalkForward(tuple(fits), forecasts.reset_index(drop=True))
 
 
 def _refuse(

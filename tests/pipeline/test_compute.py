@@ -22,6 +22,7 @@ from dagster_project.compute import Compute, ComputeError
 from dagster_project.definitions import warehouse_of
 from dagster_project.nightly import run_nightly
 from dagster_project.settings import Settings
+from plimsoll import volatility
 
 STAGES = [
     "candle",
@@ -246,6 +247,8 @@ def test_only_plain_values_travel(asked: tuple[Settings, pd.DataFrame, pd.DataFr
             return super().map(function, tasks)
 
     walk_markets(settings, Spy(workers=1), prices, stored)
-    kinds = {type(value).__module__.split(".")[0] for task in sent for value in task.values() if value is not None}
-    assert kinds <= {"pandas", "datetime", "plimsoll"}
+    values = [value for task in sent for value in task.values() if value is not None]
+    flat = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+    assert {type(one).__module__.split(".")[0] for one in flat} <= {"pandas", "datetime", "plimsoll"}
+    assert any(isinstance(one, volatility.VolatilityFit) for one in flat), "peers are added to fits that travel too"
     assert {np.dtype(kind).kind for task in sent for kind in task["prices"].dtypes} <= {"M", "f", "b"}

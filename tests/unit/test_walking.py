@@ -212,6 +212,23 @@ def test_only_the_days_asked_for_are_fitted(prices: pd.DataFrame, full: WalkForw
     assert walk(prices, first_as_of=last, sigma_history=history).fits == full.fits[-1:]
 
 
+def test_fits_of_an_earlier_walk_are_used_and_others_refused(
+    prices: pd.DataFrame, full: WalkForward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **more: object) -> None:
+        pytest.fail("a fit was made again")
+
+    peers = pd.Series(0.05, index=prices["date"])
+    expected = walk(prices, peer_sigma=peers)
+    monkeypatch.setattr("plimsoll.volatility.walking.fit_history", fail)
+    again = walk(prices, peer_sigma=peers, fits=full.fits)
+    same_bytes(again.forecasts, expected.forecasts)
+    assert again.fits == expected.fits
+    for wrong in (full.fits[:-1], (*full.fits[:-1], full.fits[0]), ()):
+        with pytest.raises(ValueError, match=r"fit\(s\) given are not those of the \d+ window\(s\) of this walk"):
+            walk(prices, fits=wrong)
+
+
 def test_a_day_without_a_return_keeps_the_fit(prices: pd.DataFrame) -> None:
     hole = prices.assign(is_return_valid=prices["is_return_valid"] & (prices.index != 320))
     walked = walk(hole)
