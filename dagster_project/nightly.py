@@ -4,10 +4,11 @@ What lives here: the Dagster instance of this machine, executing a job for one d
 not: command-line words (``cli``), stages (``assets``).
 """
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -46,8 +47,16 @@ def dagster_home() -> Path:
 @contextmanager
 def instance() -> Iterator[dg.DagsterInstance]:
     """Open this machine's Dagster instance."""
-    os.environ["DAGSTER_HOME"] = str(dagster_home())
-    with dg.DagsterInstance.get() as opened:
+    home = dagster_home()
+    os.environ["DAGSTER_HOME"] = str(home)
+    with ExitStack() as stack:
+        # Two first runs at once would both make the tables of the history, and one of them would fail.
+        with (home / ".opening.lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            opened = stack.enter_context(dg.DagsterInstance.get())
+            opened.get_runs(limit=1)
+            opened.all_asset_keys()
+            opened.all_instigator_state()
         yield opened
 
 

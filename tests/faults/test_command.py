@@ -173,6 +173,17 @@ def test_a_second_run_waits_for_the_one_that_writes(desk: Desk, candles: pd.Data
     assert len(list((desk.folder / "var/small/outbox").glob("*.eml"))) == 2
 
 
+def test_many_first_runs_at_once_make_one_history(tmp_path: Path) -> None:
+    code = "from dagster_project.nightly import instance\nwith instance() as opened: assert opened.get_runs() == []"
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path / "dagster")}
+    many = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    told = [process.communicate(timeout=120)[1] for process in many]
+    assert [process.returncode for process in many] == [0] * 6, told
+
+
 def test_a_store_held_by_another_is_named_after_the_wait(
     desk: Desk, candles: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

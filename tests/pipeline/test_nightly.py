@@ -16,11 +16,26 @@ from dagster_project.definitions import build_defs, warehouse_of
 from dagster_project.settings import Settings
 
 DAY = date(2022, 5, 31)
+STAGES = [
+    "candle",
+    "price",
+    "volatility_fit",
+    "volatility_forecast",
+    "fit_reference",
+    "overshoot_quantile",
+    "threshold",
+]
+STAGES += ["breach"]
 DERIVED = ("volatility_fit", "volatility_forecast", "overshoot_event", "overshoot_quantile", "threshold", "breach")
 
 
 def run(
-    settings: Settings, day: date, *, last: date | None = None, config: dict[str, Any] | None = None
+    settings: Settings,
+    day: date,
+    *,
+    last: date | None = None,
+    config: dict[str, Any] | None = None,
+    select: list[str] | None = None,
 ) -> dg.ExecuteInProcessResult:
     defs = build_defs(settings)
     job = defs.resolve_job_def("nightly")
@@ -36,6 +51,7 @@ def run(
             partition_key=None if last else day.isoformat(),
             tags=tags,
             run_config=config or {},
+            asset_selection=[dg.AssetKey(name) for name in select] if select else None,
             raise_on_error=True,
         )
 
@@ -58,11 +74,11 @@ def test_night_after_night_equals_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candles: pd.DataFrame
 ) -> None:
     whole = make_profile(tmp_path / "whole", monkeypatch, candles)
-    run(whole, DAY)
+    run(whole, DAY, select=STAGES)
     expected = dump(whole)
     nightly = make_profile(tmp_path / "nightly", monkeypatch, candles)
     for back in (9, 2, 1, 0):
-        run(nightly, DAY - pd.Timedelta(days=back).to_pytimedelta())
+        run(nightly, DAY - pd.Timedelta(days=back).to_pytimedelta(), select=STAGES)
     found = dump(nightly)
     for table in DERIVED:
         drop = ["vintage"] if "vintage" in expected[table] else []
@@ -82,7 +98,7 @@ def test_no_stored_row_looks_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """All data from a day on are replaced by an independent market of three times the volatility, gaps included."""
     cut = pd.Timestamp("2022-03-15")
     ours = make_profile(tmp_path / "ours", monkeypatch, candles)
-    run(ours, DAY)
+    run(ours, DAY, select=STAGES)
     expected = dump(ours)
     wild = pd.concat(
         [
@@ -94,7 +110,7 @@ def test_no_stored_row_looks_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     wild = wild[(wild["date"] >= cut) & ~wild["date"].isin(pd.date_range("2022-04-02", periods=3))]
     changed = pd.concat([candles[candles["date"] < cut], wild], ignore_index=True)
     theirs = make_profile(tmp_path / "theirs", monkeypatch, changed)
-    run(theirs, DAY)
+    run(theirs, DAY, select=STAGES)
     found = dump(theirs)
     for table in DERIVED:
         column = "target_date" if "target_date" in expected[table] else "fit_end"
