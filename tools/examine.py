@@ -5,11 +5,13 @@ judging the numbers inside, which is the tests' work.
 """
 
 import argparse
+import csv
 import email
 import email.policy
 import hashlib
 import json
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 SCHEMA = Path(__file__).resolve().parents[1] / "docs" / "decision_schema.json"
@@ -53,12 +55,14 @@ def examine(folder: Path, schema: Path = SCHEMA) -> dict[str, str]:
     expect(pdf.read_bytes().startswith(b"%PDF-"), f"{pdf}: does not start like a PDF")
     expect(b"%%EOF" in pdf.read_bytes()[-1024:], f"{pdf}: cut short")
     _decision(decision, schema)
+    others = _others(days[-1])
     mails = sorted((folder / "outbox").glob("**/*.eml"))
     expect(bool(mails), f"{folder / 'outbox'}: no mail file")
     for path in mails:
         _mail(path, {"report.pdf": pdf.read_bytes(), "decision.json": decision.read_bytes()})
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in (pdf, decision, *mails)
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (pdf, decision, *others, *mails)
     }
 
 
@@ -79,6 +83,40 @@ def _decision(path: Path, schema_path: Path) -> None:
         return
     faults = sorted(jsonschema.Draft202012Validator(schema).iter_errors(content), key=lambda fault: fault.json_path)
     expect(not faults, f"{path}: " + "; ".join(f"{fault.json_path}: {fault.message}" for fault in faults[:5]))
+
+
+class _Page(HTMLParser):
+    """Counts what a page without scripts and requests must not have, and whether it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_ended = False
+        self.foreign: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note scripts and addresses outside the page."""
+        outside = [value for name, value in attrs if name in ("src", "srcset") and value and "//" in value[:9]]
+        if tag == "script" or outside:
+            self.foreign.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note the end."""
+        self.is_ended = self.is_ended or tag == "html"
+
+
+def _others(day: Path) -> list[Path]:
+    """Check the web page, the post and the table of breaches."""
+    page, post, breaches = day / "report.html", day / "forum.md", day / "breaches.csv"
+    for path in (page, post, breaches):
+        expect(path.is_file(), f"{path}: missing")
+    parsed = _Page()
+    parsed.feed(page.read_text(encoding="utf-8"))
+    expect(parsed.is_ended, f"{page}: cut short")
+    expect(not parsed.foreign, f"{page}: asks for something outside: {', '.join(parsed.foreign)}")
+    expect(post.read_text(encoding="utf-8").startswith("# "), f"{post}: has no title")
+    rows = list(csv.reader(breaches.read_text(encoding="utf-8").splitlines()))
+    expect(len({len(row) for row in rows}) == 1, f"{breaches}: rows of different lengths, or none")
+    return [page, post, breaches]
 
 
 def _mail(path: Path, artefacts: dict[str, bytes]) -> None:

@@ -19,6 +19,7 @@ SPEC.loader.exec_module(examine)
 
 NO_SCHEMA = ROOT / "no schema"
 PDF = b"%PDF-1.7\nbody\n%%EOF\n"
+PAGE = b'<!doctype html><html><body><img src="data:image/png;base64,AA=="></body></html>'
 DECISION = json.dumps({"headline": "hold"}).encode()
 
 
@@ -38,6 +39,9 @@ def folder(tmp_path: Path) -> Path:
     day.mkdir(parents=True)
     (day / "report.pdf").write_bytes(PDF)
     (day / "decision.json").write_bytes(DECISION)
+    (day / "report.html").write_bytes(PAGE)
+    (day / "forum.md").write_bytes(b"# Proposal\n")
+    (day / "breaches.csv").write_bytes(b"target_date,symbol\n2018-10-10,NDX\n")
     (tmp_path / "outbox").mkdir()
     (tmp_path / "outbox" / "one.eml").write_bytes(mail(PDF, DECISION))
     return tmp_path
@@ -47,6 +51,9 @@ def test_sound_artefacts_pass(folder: Path) -> None:
     assert set(examine.examine(folder, NO_SCHEMA)) == {
         "reports/2018-12-31/report.pdf",
         "reports/2018-12-31/decision.json",
+        "reports/2018-12-31/report.html",
+        "reports/2018-12-31/forum.md",
+        "reports/2018-12-31/breaches.csv",
         "outbox/one.eml",
     }
 
@@ -59,6 +66,13 @@ def test_sound_artefacts_pass(folder: Path) -> None:
         ("reports/2018-12-31/report.pdf", None, "missing"),
         ("reports/2018-12-31/decision.json", b"{", "not JSON"),
         ("reports/2018-12-31/decision.json", b"[]", "not an object"),
+        ("reports/2018-12-31/report.html", None, "missing"),
+        ("reports/2018-12-31/report.html", PAGE[:40], "cut short"),
+        ("reports/2018-12-31/report.html", PAGE.replace(b"data:", b"http://x/"), "asks for something outside: img"),
+        ("reports/2018-12-31/report.html", PAGE.replace(b"<body>", b"<body><script></script>"), "outside: script"),
+        ("reports/2018-12-31/forum.md", b"no title", "has no title"),
+        ("reports/2018-12-31/breaches.csv", b"a,b\n1\n", "rows of different lengths"),
+        ("reports/2018-12-31/breaches.csv", b"", "or none"),
         ("outbox/one.eml", None, "no mail file"),
         ("outbox/one.eml", b"To: b@example.org\n\nhello", "no From"),
         ("outbox/one.eml", b"hello", "Defect"),
