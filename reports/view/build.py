@@ -330,7 +330,8 @@ def _provenance(inputs: ReportInputs) -> list[tuple[str, str]]:
         (
             "Software",
             ", ".join(
-                f"{name} {version(name)}" for name in ("arch", "duckdb", "numpy", "pandas", "scipy", "weasyprint")
+                f"{name} {version(name)}"
+                for name in ("arch", "duckdb", "numba", "numpy", "pandas", "scipy", "weasyprint")
             ),
         ),
         (

@@ -1,5 +1,5 @@
 -- @query fit_health
--- @about Health of all fits of each market up to a day, and of those of its last 365 days: shares of rungs, of integrated fits, of fits on a constraint and with a second optimum within two of log-likelihood, and the spread of persistence, half-life and degrees of freedom.
+-- @about Health of all fits of each market up to a day, and of those of its last 365 days: shares of fits on the rung asked for, of integrated fits, of fits on a constraint and with a second optimum within two of log-likelihood, and the middle of persistence, half-life and degrees of freedom.
 with newest as (
     select
         symbol,
@@ -9,7 +9,6 @@ with newest as (
         is_igarch,
         limits,
         optimum_gap,
-        other_sigma_ratio,
         persistence,
         half_life_days,
         nu,
@@ -43,14 +42,9 @@ select
     span,
     count(*) as fits,
     avg(cast(rung = model as double)) as first_rung_share,
-    avg(cast(rung = 'garch_t_targeted' as double)) as targeted_share,
-    avg(cast(rung = 'garch_normal' and model <> 'garch_normal' as double)) as normal_share,
-    avg(cast(rung = 'ewma' as double)) as ewma_share,
     avg(cast(is_igarch as double)) filter (where rung <> 'ewma') as igarch_share,
     avg(cast(limits <> '' as double)) filter (where rung <> 'ewma') as limit_share,
     avg(cast(coalesce(optimum_gap < 2, false) as double)) filter (where rung <> 'ewma') as second_optimum_share,
-    max(abs(other_sigma_ratio - 1)) filter (where optimum_gap < 2) as second_optimum_sigma,
-    quantile_cont(persistence, 0.05) filter (where rung <> 'ewma') as persistence_p05,
     median(persistence) filter (where rung <> 'ewma') as persistence_median,
     median(half_life_days) as half_life_median,
     min(nu) as nu_least,
