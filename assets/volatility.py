@@ -267,14 +267,16 @@ def _walked(
 
 
 def compare_fits(prices: pd.DataFrame, fits: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
-    """Hold the fits in use against ``arch`` where that is not stored yet.
+    """Hold the fits in use against ``arch`` where no agreement is stored yet.
 
     Returns
     -------
     DataFrame
         Rows of ``fit_reference`` without methodology and configuration; rungs that ``arch`` does not have are left out.
     """
-    done = set(zip(stored["symbol"], stored["fit_end"], stored["input_hash"], strict=True))
+    # What objected is asked again: the cause may have been arch, and a rerun must be able to clear it.
+    agreed = stored[stored["objection"] == ""]
+    done = set(zip(agreed["symbol"], agreed["fit_end"], agreed["input_hash"], strict=True))
     rows = []
     for row in fits.to_dict("records"):
         if row["rung"] not in volatility.MODELS or (row["symbol"], row["fit_end"], row["input_hash"]) in done:

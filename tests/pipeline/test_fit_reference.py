@@ -14,6 +14,7 @@ from assets import checks
 from dagster_project.definitions import warehouse_of
 from dagster_project.nightly import run_nightly
 from dagster_project.settings import Settings
+from plimsoll import volatility
 from plimsoll.volatility import fitting
 
 DAY = date(2022, 5, 31)
@@ -123,6 +124,16 @@ def test_an_engine_that_arch_contradicts_publishes_nothing(
     failed = found[found["is_blocking"] & ~found["is_passed"]]
     assert list(failed["name"]) == ["reference_disagrees"]
     assert words in checks.objection(found) if checks.objection(found) else False
+
+
+def test_an_objection_is_asked_again_and_can_be_cleared(profile: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = volatility.compare
+    with monkeypatch.context() as patch:
+        patch.setattr(volatility, "compare", lambda r, fit: replace(real(r, fit), objection="arch changed"))
+        assert not run_nightly(profile, DAY, select=STAGES).is_success
+    assert run_nightly(profile, DAY, select=STAGES).is_success
+    rows = references(profile).sort_values("revision")
+    assert list(rows.groupby("symbol")["objection"].agg(list)) == [["arch changed", ""]] * 2
 
 
 def test_a_fit_in_use_without_comparison_fails_the_check(profile_of_night: Settings) -> None:
