@@ -1,0 +1,77 @@
+"""Upgrades of the store: rows are kept, a kill in the middle leaves what was there, and every version has its step."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+import sql
+from dagster_project import warehouse as warehouse_module
+from dagster_project.warehouse import Warehouse
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Warehouse:
+    return Warehouse(path=str(tmp_path / "store" / "plimsoll.duckdb"), lock_wait_seconds=0.2)
+
+
+VERSION_1 = """
+alter table volatility_fit drop column gamma;
+alter table volatility_fit drop column lam;
+alter table volatility_fit drop column limits;
+alter table volatility_fit drop column optimum_gap;
+alter table volatility_fit drop column other_sigma_ratio;
+drop table fit_reference;
+update schema_version set version = 1;
+"""
+"""Takes back what later versions added."""
+FIT_1 = """
+insert into volatility_fit by name select
+    date '2022-05-31' as fit_end, 'AAA' as symbol, 'garch_t' as model, '1.0.0' as methodology, 'abc' as config_hash,
+    1 as revision, date '2021-05-31' as window_start, 300 as return_count, 'garch_t' as rung, 0.1 as mu_percent,
+    0.2 as omega_percent2, 0.05 as alpha, 0.9 as beta, 5.5 as nu, 0.95 as persistence, false as is_igarch,
+    13.5 as half_life_days, -500.25 as loglikelihood, 0.4 as ljung_box_p, '' as gate_note, 'h1' as input_hash
+"""
+
+
+def as_version_1(store: Warehouse) -> None:
+    with store.session():
+        pass
+    with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_1)
+        connection.execute(FIT_1)
+
+
+def test_a_store_of_the_first_version_is_brought_up_and_keeps_its_rows(store: Warehouse) -> None:
+    as_version_1(store)
+    with store.session() as session:
+        row = session.everything("volatility_fit").iloc[0]
+        assert len(session.everything("fit_reference")) == 0
+    assert (row["symbol"], row["alpha"], row["beta"], row["loglikelihood"]) == ("AAA", 0.05, 0.9, -500.25)
+    assert (row["gamma"], row["limits"]) == (0.0, "") and np.isnan(row["lam"]) and np.isnan(row["optimum_gap"])
+    with store.session() as session:
+        assert len(session.everything("volatility_fit")) == 1
+        comments = session._connection.execute(
+            "select comment from duckdb_columns() where table_name = 'volatility_fit' and column_name = 'limits'"
+        ).fetchall()
+    assert comments[0][0].startswith("constraints that the optimum lies on")
+
+
+def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_store(store: Warehouse) -> None:
+    as_version_1(store)
+    code = f"from dagster_project.warehouse import Warehouse\nwith Warehouse(path={store.path!r}).session(): pass"
+    environment = {**os.environ, "PLIMSOLL_CRASH_AT": "migration 2"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -9
+    with duckdb.connect(store.path) as connection:
+        assert connection.execute("select version from schema_version").fetchall() == [(1,)]
+        assert connection.execute("select count(*) from volatility_fit").fetchall() == [(1,)]
+    with store.session() as session:
+        assert len(session.everything("volatility_fit")) == 1
+
+
+def test_every_version_has_its_step() -> None:
+    assert list(sql.migrations()) == list(range(2, warehouse_module.SCHEMA_VERSION + 1))
