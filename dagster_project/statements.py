@@ -7,7 +7,7 @@ Only identifiers of the contracts reach these texts; values come by parameter or
 
 # ruff: noqa: S608  (names come from the contracts in sql/tables, never from data)
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sql import TableContract
 
@@ -66,6 +66,12 @@ def append(contract: TableContract, key: tuple[str, ...]) -> str:
         f"from typed as i left join newest as n on {on} "
         f"where n.revision is null or {differs}"
     )
+
+
+def row_counts(contracts: Iterable[TableContract]) -> str:
+    """Return the number of rows of every table."""
+    one = "select '{0}' as name, count(*) as row_count from {0}"
+    return " union all ".join(one.format(contract.name) for contract in contracts)
 
 
 def comments(contract: TableContract) -> Iterator[str]:

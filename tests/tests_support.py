@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import sql
 from dagster_project import settings as settings_module
 from dagster_project.definitions import warehouse_of
 from dagster_project.settings import Settings
+from dagster_project.warehouse import Session
 
 HOURS = 24
 
@@ -112,6 +114,20 @@ def make_profile(folder: Path, monkeypatch: pytest.MonkeyPatch, candles: pd.Data
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster"))
     monkeypatch.setenv("PLIMSOLL_NOW", "2022-07-01T00:30:00")
     return settings_module.load(folder / "small.toml")
+
+
+def noted(session: Session, rows: int = 1) -> None:
+    """A row in the commit ledger, as every writer adds one."""
+    session.record_commit(
+        stage="test",
+        as_of=date(2022, 1, 1),
+        run_id="r",
+        input_hash="i",
+        output_hash="o",
+        code="1",
+        config_hash="c",
+        row_count=rows,
+    )
 
 
 def dump(settings: Settings) -> dict[str, pd.DataFrame]:

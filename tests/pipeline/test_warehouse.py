@@ -1,5 +1,6 @@
 """Warehouse: revisions are appended, commits are noted outside, damage is named, and nothing else gets in."""
 
+import json
 import shutil
 from datetime import date
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import noted
 
 import sql
 from dagster_project import files
@@ -62,19 +64,6 @@ def forecast_rows(vintage: str, sigma: float) -> pd.DataFrame:
     )
 
 
-def commit(session: Session, rows: int = 1) -> None:
-    session.record_commit(
-        stage="test",
-        as_of=date(2022, 1, 1),
-        run_id="r",
-        input_hash="i",
-        output_hash="o",
-        code="1",
-        config_hash="c",
-        row_count=rows,
-    )
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Warehouse:
     return Warehouse(path=str(tmp_path / "store" / "plimsoll.duckdb"), lock_wait_seconds=0.2)
@@ -83,7 +72,7 @@ def store(tmp_path: Path) -> Warehouse:
 def put(store: Warehouse, frame: pd.DataFrame) -> int:
     with store.session() as session, session.transaction():
         written = session.append("candle", frame, key=KEY)
-        commit(session, written)
+        noted(session, written)
     return written
 
 
@@ -107,6 +96,7 @@ def test_equal_rows_are_not_written_again_and_others_become_revisions(store: War
 
 def test_a_reconstructed_row_equals_the_live_one_and_leaves_it_alone(store: Warehouse) -> None:
     with store.session() as session, session.transaction():
+        noted(session)
         assert session.append("volatility_forecast", forecast_rows("live", 0.02), key=FORECAST_KEY) == 1
         assert session.append("volatility_forecast", forecast_rows("reconstructed", 0.02), key=FORECAST_KEY) == 0
         assert session.append("volatility_forecast", forecast_rows("reconstructed", 0.03), key=FORECAST_KEY) == 1
@@ -198,9 +188,11 @@ def price_rows(closes: list[float], symbol: str = "AAA") -> pd.DataFrame:
 
 def test_replace_touches_one_market_and_only_when_its_content_differs(store: Warehouse) -> None:
     with store.session() as session, session.transaction():
+        noted(session)
         assert session.replace("price", price_rows([9.0], "BBB"), symbol="BBB") == 1
         assert session.replace("price", price_rows([1.0, 2.0]), symbol="AAA") == 2
     with store.session() as session, session.transaction():
+        noted(session)
         assert session.replace("price", price_rows([1.0, 2.0]), symbol="AAA") == 0
         assert session.replace("price", price_rows([1.0, 2.0])[::-1], symbol="AAA") == 0
         assert session.replace("price", price_rows([1.0, 2.0, 3.0]), symbol="AAA") == 3
@@ -224,6 +216,7 @@ def test_replace_touches_one_market_and_only_when_its_content_differs(store: War
 )
 def test_the_price_check_sees_what_it_must(store: Warehouse, broken: dict[str, list[float]]) -> None:
     with store.session() as session, session.transaction():
+        noted(session)
         session.insert("price", price_rows([1.0, 2.0], "FINE"))
         assert session.check("price_broken", last=date(2022, 2, 1)).empty
         session.insert("price", price_rows([1.0, 2.0]).assign(**broken))
@@ -242,6 +235,7 @@ def test_the_grain_check_counts_nulls_as_equal(store: Warehouse) -> None:
     }
     frame = pd.DataFrame([row]).assign(date=pd.NaT, open_usd=1.0, high_usd=1.0, low_usd=1.0, close_usd=1.0, volume=1.0)
     with store.session() as session, session.transaction():
+        noted(session)
         session.insert("candle_quarantine", frame)
         assert session.contract_failures("candle_quarantine").empty
         session.insert("candle_quarantine", frame)
@@ -252,12 +246,13 @@ def test_a_failing_stage_leaves_nothing(store: Warehouse) -> None:
     put(store, candle_rows(["2022-01-01"], [1.0]))
     with pytest.raises(ZeroDivisionError), store.session() as session, session.transaction():
         session.append("candle", candle_rows(["2022-01-02"], [1.0]), key=KEY)
-        commit(session)
+        noted(session)
         _ = 1 / 0
     with store.session() as session:
         assert len(session.everything("candle")) == 1
         assert session.last_commit() == 1
         with session.transaction():
+            noted(session)
             assert session.append("candle", candle_rows(["2022-01-02"], [1.0]), key=KEY) == 1
 
 
@@ -272,7 +267,7 @@ def test_what_the_database_refuses_is_said_and_rolled_back(store: Warehouse) -> 
 def test_transactions_do_not_nest_and_the_ledger_wants_one(store: Warehouse) -> None:
     with store.session() as session:
         with pytest.raises(WarehouseError, match="belongs into the transaction"):
-            commit(session)
+            noted(session)
         with (
             session.transaction(),
             pytest.raises(WarehouseError, match="open already"),
@@ -300,12 +295,44 @@ def test_a_failure_inside_frees_the_lock(store: Warehouse) -> None:
     assert Path(f"{store.path}.lock").read_text() == ""
 
 
+def written_down(store: Warehouse) -> tuple[int, dict[str, int]]:
+    content = json.loads(Path(f"{store.path}.ledger").read_text())
+    return content["commit"], {table: count for table, count in content["rows"].items() if count}
+
+
+def test_rows_of_an_earlier_program_s_ledger_are_taken_over(store: Warehouse) -> None:
+    put(store, candle_rows(["2022-01-01"], [1.0]))
+    Path(f"{store.path}.ledger").write_text("1\n")
+    with store.session():
+        pass
+    assert written_down(store) == (1, {"candle": 1, "commit_ledger": 1})
+
+
+def test_a_row_that_went_missing_is_noticed_though_the_commit_is_there(store: Warehouse) -> None:
+    put(store, candle_rows(["2022-01-01", "2022-01-02"], [1.0, 1.0]))
+    with duckdb.connect(store.path) as connection:
+        connection.execute("delete from candle where date = date '2022-01-01'")
+    with pytest.raises(WarehouseError, match="at commit 1 table candle has 1 of 2 rows"), store.session():
+        pass
+
+
+def test_rows_need_a_row_in_the_ledger(store: Warehouse) -> None:
+    with (
+        store.session() as session,
+        pytest.raises(WarehouseError, match="without a row in the commit ledger"),
+        session.transaction(),
+    ):
+        session.append("candle", candle_rows(["2022-01-01"], [1.0]), key=("date", "symbol", "source"))
+    with store.session() as session:
+        assert session.row_counts()["candle"] == 0
+
+
 def test_commits_count_up_and_stand_outside_too(store: Warehouse) -> None:
     for day in (1, 2, 3):
         put(store, candle_rows([f"2022-01-0{day}"], [1.0]))
     with store.session() as session:
         assert list(session.everything("commit_ledger")["commit_number"]) == [1, 2, 3]
-    assert Path(f"{store.path}.ledger").read_text() == "3\n"
+    assert written_down(store) == (3, {"candle": 3, "commit_ledger": 3})
 
 
 def test_a_store_that_was_rolled_back_is_refused(store: Warehouse, tmp_path: Path) -> None:
@@ -316,7 +343,7 @@ def test_a_store_that_was_rolled_back_is_refused(store: Warehouse, tmp_path: Pat
     shutil.copy(store.path, tmp_path / "new.duckdb")
     shutil.copy(tmp_path / "old.duckdb", store.path)
     with (
-        pytest.raises(WarehouseError, match=r"rolled back or replaced: commits 2\.\.3 are missing\. Restore"),
+        pytest.raises(WarehouseError, match=r"rolled back or replaced: commits 2\.\.3 are missing\. Run"),
         store.session(),
     ):
         pass
@@ -338,17 +365,17 @@ def test_a_death_between_commit_and_side_file_heals(store: Warehouse, monkeypatc
         patch.setattr(files, "write_atomic", fails)
         with pytest.raises(OSError, match="No space left"):
             put(store, candle_rows(["2022-01-02"], [1.0]))
-    assert Path(f"{store.path}.ledger").read_text() == "1\n"
+    assert written_down(store)[0] == 1
     with store.session() as session:
         assert session.last_commit() == 2
-    assert Path(f"{store.path}.ledger").read_text() == "2\n"
+    assert written_down(store)[0] == 2
 
 
 def test_a_side_file_of_nonsense_is_named(store: Warehouse) -> None:
     put(store, candle_rows(["2022-01-01"], [1.0]))
     Path(f"{store.path}.ledger").write_text("many")
     with (
-        pytest.raises(WarehouseError, match=r"plimsoll\.duckdb\.ledger: 'many' is no commit number"),
+        pytest.raises(WarehouseError, match=r"plimsoll\.duckdb\.ledger: 'many' is no ledger"),
         store.session(),
     ):
         pass

@@ -1,0 +1,163 @@
+"""Store: the DuckDB file of a profile behind our own lock.
+
+What lives here: the lock around connect and close, readers included, and the locked-down connection. What does not:
+what is done with an open store (``session``), its tables (``schema``), the ledger's file (``ledger``).
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import dagster as dg
+import duckdb
+
+from dagster_project import clock, statements
+from dagster_project.warehouse import ledger, schema
+from dagster_project.warehouse.errors import WarehouseBusy, WarehouseError, aside, first_line
+from dagster_project.warehouse.session import Session
+
+LOGGER = logging.getLogger("plimsoll.warehouse")
+STORAGE_VERSION = "v1.5.0"
+POLL_SECONDS = 0.1
+
+
+class _Held(threading.local):
+    """Stores that this thread has open."""
+
+    def __init__(self) -> None:
+        self.paths: set[Path] = set()
+
+
+_held = _Held()
+
+
+def _write_holder(handle: IO[str], text: str) -> None:
+    handle.seek(0)
+    handle.truncate()
+    handle.write(text)
+    handle.flush()
+
+
+class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The store of one profile.
+
+    DuckDB's own lock is not enough: a reader blocks a writer, waiters see no holder, and one release lost
+    committed rows when processes took turns. So a lock file of ours is held from before connect until after
+    close, by readers as well.
+    """
+
+    path: str
+    lock_wait_seconds: float = 600.0
+    memory_limit: str = "4GB"
+    threads: int = 2
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Open the store for this process alone.
+
+        Raises
+        ------
+        WarehouseBusy
+            Where another process holds it longer than ``lock_wait_seconds``; names its pid.
+        WarehouseError
+            Where the file cannot be used; names it and what to do.
+        """
+        path = Path(self.path).resolve()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WarehouseError(
+                f"{path.parent}: {error.strerror}; set PLIMSOLL_HOME to a folder you may write"
+            ) from error
+        with self._locked(path):
+            connection = self._connect(path)
+            try:
+                session = Session(connection, path)
+                ledger.compare(path, session.last_commit(), session.row_counts())
+                yield session
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        if path in _held.paths:
+            raise WarehouseError(f"{path} is open in this thread already; close the session before opening another")
+        lock_path = path.with_name(path.name + ".lock")
+        try:
+            handle = lock_path.open("a+")
+        except OSError as error:
+            raise WarehouseError(f"{lock_path}: {error.strerror}; the folder must be writable") from error
+        with handle:
+            self._wait(handle, path)
+            _write_holder(handle, f"{os.getpid()} since {clock.now():%Y-%m-%d %H:%M:%S} UTC\n")
+            _held.paths.add(path)
+            try:
+                yield
+            finally:
+                _held.paths.discard(path)
+                _write_holder(handle, "")
+                fcntl.flock(handle, fcntl.LOCK_UN)
+
+    def _wait(self, handle: IO[str], path: Path) -> None:
+        deadline = time.monotonic() + self.lock_wait_seconds
+        is_told = False
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                holder = handle.read().strip() or "unknown"
+                if not is_told:
+                    LOGGER.warning("waiting for %s, held by process %s", path, holder)
+                    is_told = True
+                if time.monotonic() >= deadline:
+                    raise WarehouseBusy(
+                        f"{path} is held by process {holder}, waited {self.lock_wait_seconds:g} s; "
+                        "wait for that run to end, or end it, and run again"
+                    ) from None
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
+        try:
+            connection = duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION})
+        except duckdb.Error as error:
+            raise WarehouseError(
+                f"{path}: DuckDB cannot open it ({first_line(error)}). If it is damaged, run plimsoll restore, "
+                f"or {aside(path)}"
+            ) from error
+        try:
+            self._lock_down(connection)
+            schema.prepare(connection, path)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, duckdb.Error):
+                raise WarehouseError(
+                    f"{path}: DuckDB cannot use it ({first_line(error)}). If it is damaged, run plimsoll restore, "
+                    f"or {aside(path)}"
+                ) from error
+            raise
+        return connection
+
+    def _lock_down(self, connection: duckdb.DuckDBPyConnection) -> None:
+        # The configuration is locked last. No directory is allowed at all: frames come in by registration.
+        connection.execute("set TimeZone = 'UTC'")
+        for name, value in (
+            ("autoinstall_known_extensions", False),
+            ("autoload_known_extensions", False),
+            ("allow_community_extensions", False),
+            ("allow_persistent_secrets", False),
+            ("python_enable_replacements", False),
+            ("memory_limit", self.memory_limit),
+            ("threads", self.threads),
+            ("enable_external_access", False),
+            ("lock_configuration", True),
+        ):
+            connection.execute(statements.setting(name, value))
