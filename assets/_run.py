@@ -4,8 +4,10 @@ What lives here: reading a Dagster context into plain values, staleness of store
 not: formulas, SQL.
 """
 
+import errno
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,6 +15,7 @@ import dagster as dg
 import pandas as pd
 
 import plimsoll
+from dagster_project import logs, runs
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, frame_hash
 
@@ -40,8 +43,49 @@ class Run:
         return frame.assign(**self.identity)
 
 
+MOST_RETRIES = 3
+FIRST_WAIT_SECONDS = 30.0
+PASSING = frozenset(
+    {
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.EIO,
+        errno.ENETUNREACH,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+"""Trouble outside that may pass by itself, e.g. a share that is away; all else would fail again."""
+
+
+@contextmanager
+def patiently(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Ask for the stage to be tried again, later and later, where trouble outside may pass; all else fails at once."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_passing(error):
+            raise
+        wait = FIRST_WAIT_SECONDS * 2**context.retry_number
+        raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=wait) from error
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in PASSING:
+            return True
+        error = error.__cause__
+    return False
+
+
 def of(context: dg.AssetExecutionContext, settings: Settings) -> Run:
-    """Read the run's days from its partition key or range."""
+    """Read the run's days from its partition key or range; this process holds the run from here on."""
+    runs.claim(context.run.run_id)
+    logs.configure(settings, run=context.run.run_id[:8])
     keys = sorted(context.partition_keys)
     return Run(settings, tuple(date.fromisoformat(key) for key in keys), context.run.run_id)
 

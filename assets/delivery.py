@@ -1,9 +1,10 @@
-"""Delivery: one mail file a recipient, recorded before anything could be sent.
+"""Delivery: one mail a recipient, recorded before anything can be sent, then handed to the server.
 
-What lives here: building mails from the report as committed, the outbox rows, corrections. What does not: sending,
-wording (``reports.message``).
+What lives here: building mails from the report as committed, the outbox rows, corrections, what is worth an alert. What
+does not: states and sending (``dagster_project.outbox``), wording (``reports.message``).
 """
 
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -13,12 +14,16 @@ import plimsoll
 from assets import _run
 from assets._table import table_metadata
 from assets.risk_report import gather
-from dagster_project import files
+from dagster_project import alerts, clock, files, outbox
 from dagster_project import settings as settings_module
 from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
 from reports import message, render, view
+
+STALE = "stale data"
+"""How a recommendation begins that is withheld for want of a fresh bar."""
+SHOWN_MARKETS = 20
 
 
 class StaleReportError(RuntimeError):
@@ -28,27 +33,37 @@ class StaleReportError(RuntimeError):
 class DeliveryConfig(dg.Config):
     """What an operator may ask of the mail stage in the launchpad."""
 
+    send: bool = True
     send_corrections: bool = False
+    send_past: bool = False
 
 
-def deliver(session: Session, settings: Settings, run: _run.Run, *, corrections: bool = False) -> int:
-    """Write the mails of every day of the run that are due; rows written.
+def deliver(
+    session: Session, settings: Settings, run: _run.Run, *, corrections: bool = False, past: bool = False
+) -> int:
+    """Write the mails that are due for the days of the run; rows written.
 
     A recipient whose mail about a day was written once gets no second one, whatever was rerun, unless ``corrections``
-    are asked for and the report has a newer revision than that mail: then the correction refers to the first mail.
+    are asked for and the report has a newer revision than that mail: then the correction refers to the first mail. A
+    mail that no server has taken yet gives way to the newer revision. A day after which a later one was reported is
+    mailed only where ``past`` is asked for, and a withheld report is mailed to nobody.
     """
-    return sum(_deliver_day(session, settings, run, day, corrections) for day in run.days)
+    return sum(_deliver_day(session, settings, run, day, corrections, past) for day in run.days)
 
 
-def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: object, corrections: bool) -> int:
+def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: date, corrections: bool, past: bool) -> int:
     reports = session.query("reports", as_of=day)
-    if reports.empty:
+    if reports.empty or reports.iloc[-1]["status"] == "withheld":
         return 0
+    is_past = session.query("last_report")["as_of"].max() > pd.Timestamp(day)
     newest = reports.iloc[-1]
     revision = int(newest["revision"])
     mails = session.query("outbox")
-    mails = mails[mails["as_of"] == pd.Timestamp(day)]  # type: ignore[arg-type]
-    due = _due(settings, mails, revision, corrections)
+    mails = mails[mails["as_of"] == pd.Timestamp(day)]
+    due, outdated = _due(settings, mails, revision, corrections)
+    if is_past and not past:
+        # A day that was mailed already may be corrected; one that never was is history.
+        due = [envelope for envelope in due if envelope.first_message_id is not None]
     if not due:
         return 0
     rendered = _committed(settings, newest)
@@ -67,33 +82,52 @@ def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: objec
                 "recipient": envelope.recipient,
                 "revision": revision,
                 "message_id": message.message_id(built, envelope),
-                "subject": message.subject(built, envelope.audience, revision if envelope.first_message_id else 1),
+                "subject": message.subject(built, envelope.audience, envelope.correction),
                 "state": "pending",
                 "eml_path": path,
                 "eml_sha256": files.sha256(content),
                 "decision_id": str(newest["decision_id"]),
+                "attempts": 0,
+                "next_attempt_at": pd.NaT,
+                "changed_at": pd.Timestamp(clock.now()),
+                "last_reply": "",
             }
         )
     crash_point("written mail")
     frame = pd.DataFrame(rows)
     with session.transaction():
+        outbox.cancel_outdated(session, settings, outdated)
         count = session.insert("outbox", frame)
-        _run.commit(session, run, "delivery", count, frame)
+        _run.commit(session, run, "delivery", count, frame.drop(columns="changed_at"))
     return count
 
 
-def _due(settings: Settings, mails: pd.DataFrame, revision: int, corrections: bool) -> list[message.Envelope]:
-    """List the mails to write now; a first mail is no correction, whatever the revision of its report."""
-    due = []
+def _due(
+    settings: Settings, mails: pd.DataFrame, revision: int, corrections: bool
+) -> tuple[list[message.Envelope], list[str]]:
+    """List the mails to write now, and the ids of those that they replace.
+
+    A first mail is no correction, whatever the revision of its report.
+    """
+    due, outdated = [], []
+    # Without a server a written mail counts as handed over: somebody may have taken the file.
+    is_waiting = mails["state"].isin(outbox.WAITING) & (settings.smtp is not None)
     for audience, recipients in settings.mail.audiences().items():
         for recipient in recipients:
-            mine = mails[(mails["audience"] == audience) & (mails["recipient"] == recipient)].sort_values("revision")
+            is_mine = (mails["audience"] == audience) & (mails["recipient"] == recipient)
+            old = mails[is_mine & is_waiting & (mails["revision"] < revision)]
+            gone = is_mine & ((mails["state"] == "cancelled") | mails["message_id"].isin(old["message_id"]))
+            mine = mails[is_mine & ~gone].sort_values("revision")
+            has_this = (mails.loc[is_mine, "revision"] == revision).any()
+            outdated += list(old["message_id"])
+            if has_this:
+                continue
             if mine.empty:
-                due.append(message.Envelope(settings.mail.sender, recipient, audience))
-            elif corrections and int(mine["revision"].iloc[-1]) < revision:
+                due.append(message.Envelope(settings.mail.sender, recipient, audience, revision))
+            elif corrections or len(old):
                 first = str(mine["message_id"].iloc[0])
                 due.append(message.Envelope(settings.mail.sender, recipient, audience, revision, first))
-    return due
+    return due, outdated
 
 
 def _committed(settings: Settings, newest: pd.Series) -> render.Rendered:
@@ -110,6 +144,22 @@ def _committed(settings: Settings, newest: pd.Series) -> render.Rendered:
     return render.Rendered(pdf=found[pdf], html="", json=found[machine], page_count=int(newest["page_count"]))
 
 
+def alarm(session: Session, settings: Settings, day: date) -> list[tuple[alerts.Kind, str]]:
+    """List what operators must be told of a day that ran to its end."""
+    found = []
+    reports = session.query("reports", as_of=day)
+    if len(reports) and reports.iloc[-1]["status"] == "withheld":
+        found.append((alerts.Kind.withheld, str(reports.iloc[-1]["headline"])))
+    identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
+    rows = session.query("recommendations_of", last=day, **identity)
+    stale = rows[rows["reason"].fillna("").str.startswith(STALE)].drop_duplicates("symbol")
+    if len(stale):
+        named = [f"{symbol}: {reason}" for symbol, reason in zip(stale["symbol"], stale["reason"], strict=True)]
+        more = [f"and {len(named) - SHOWN_MARKETS} more"] if len(named) > SHOWN_MARKETS else []
+        found.append((alerts.Kind.stale, "\n".join([f"{len(named)} market(s) stale", *named[:SHOWN_MARKETS], *more])))
+    return found
+
+
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the delivery asset of a configuration."""
 
@@ -121,15 +171,21 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         group_name="report",
         kinds={"python", "email"},
         code_version=plimsoll.METHODOLOGY,
-        description="Mail files for committee, forum and desk, one a recipient, recorded in the outbox. A rerun makes "
-        "no second mail; a corrected report is mailed only where send_corrections is set.",
+        description="Mails for committee, forum and desk, one a recipient, recorded in the outbox and handed to the "
+        "server of [smtp]. A rerun makes no second mail; a corrected report is mailed only where send_corrections is "
+        "set, a day before the newest one only where send_past is set.",
     )
     def delivery(
         context: dg.AssetExecutionContext, config: DeliveryConfig, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
-        with step("mail"), warehouse.session() as session:
-            written = deliver(session, settings, run, corrections=config.send_corrections)
-        return dg.MaterializeResult(metadata=dict(table_metadata("outbox", written)))
+        with _run.patiently(context), step("mail"):
+            with warehouse.session() as session:
+                written = deliver(session, settings, run, corrections=config.send_corrections, past=config.send_past)
+                told = alarm(session, settings, run.end)
+            sent = outbox.attempt(settings, warehouse) if config.send else {}
+            for kind, text in told:
+                alerts.raise_alert(settings, kind, run.end, text)
+        return dg.MaterializeResult(metadata={**table_metadata("outbox", written), **sent})
 
     return [delivery]

@@ -4,7 +4,6 @@ What lives here: reading the feed, keeping its bytes, calling the screen, append
 rows (``plimsoll.candles``), calendars, formats of files (``dagster_project.market_feed``).
 """
 
-import gzip
 from collections.abc import Sequence
 from datetime import date
 
@@ -14,9 +13,8 @@ import pandas as pd
 import plimsoll
 from assets import _run
 from assets._table import table_metadata
-from dagster_project import calendars, clock, files, market_feed
-from dagster_project import settings as settings_module
-from dagster_project.progress import step
+from dagster_project import calendars, clock, files, market_feed, raw_files
+from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
 from plimsoll import candles, prices
@@ -25,17 +23,6 @@ CANDLE_KEY = ("date", "symbol", "source")
 RENAMED = {"open": "open_usd", "high": "high_usd", "low": "low_usd", "close": "close_usd"}
 QUARANTINE_KEYS = ("date", "symbol", "source", "reason", "detail")
 RAW_KEYS = ("source_sha256", "source")
-
-
-def raw_path(settings: Settings, digest: str, raw: market_feed.RawInput) -> str:
-    """Return where an input's bytes lie below the profile's folder."""
-    return f"raw/{settings.source.name}/{digest}{raw.suffix}.gz"
-
-
-def keep_raw(settings: Settings, digest: str, raw: market_feed.RawInput) -> None:
-    """Keep an input's bytes by content, packed so that equal bytes give equal files."""
-    path = settings_module.profile_folder(settings) / raw_path(settings, digest, raw)
-    files.write_atomic(path, gzip.compress(raw.content, mtime=0))
 
 
 def screened(
@@ -79,7 +66,21 @@ def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int
     final_at = pd.Timestamp(run.end) + _grace(settings)
     if now < final_at:
         raise market_feed.FeedError(f"bars of {run.end} are final from {final_at:%Y-%m-%d %H:%M} UTC; run again then")
-    inputs = {files.sha256(raw.content): raw for raw in market_feed.read(settings)}
+    return _taken(session, settings, run, market_feed.read(settings), now)
+
+
+def replay(session: Session, settings: Settings, arrival: raw_files.Arrival, run: _run.Run) -> dict[str, int]:
+    """Append what came with an input that was kept, as of then; nothing where the store knows it."""
+    known = session.query("known_raw_files")
+    if ((known["source_sha256"] == arrival.source_sha256) & (known["source"] == settings.source.name)).any():
+        return {}
+    return _taken(session, settings, run, [raw_files.load(settings, arrival)], pd.Timestamp(arrival.known_at))
+
+
+def _taken(
+    session: Session, settings: Settings, run: _run.Run, read: Sequence[market_feed.RawInput], now: pd.Timestamp
+) -> dict[str, int]:
+    inputs = {files.sha256(raw.content): raw for raw in read}
     rows = pd.concat([raw.frame.assign(source_sha256=digest) for digest, raw in inputs.items()], ignore_index=True)
     accepted, quarantined = screened(settings, rows, run.end, now)
     known_symbols = set(session.query("candle_symbols", source=settings.source.name)["symbol"])
@@ -87,16 +88,17 @@ def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int
     aside = _fresh(
         _quarantine_rows(settings, quarantined), session.query("quarantine_keys", source=settings.source.name)
     )
-    raw_files = _raw_rows(settings, inputs, accepted, quarantined, now)
-    raw_files = _fresh(raw_files, session.query("known_raw_files"), RAW_KEYS)
+    arrived = _raw_rows(settings, inputs, accepted, quarantined, now)
+    arrived = _fresh(arrived, session.query("known_raw_files"), RAW_KEYS)
     # Bytes first: a row that names a raw file must find it.
-    for digest in raw_files["source_sha256"]:
-        keep_raw(settings, digest, inputs[digest])
+    for digest in arrived["source_sha256"]:
+        raw_files.keep(settings, digest, inputs[digest], now.to_pydatetime(), run.end)
+    crash_point("kept raw files")
     with session.transaction():
         counts = {
             "candles": _append_candles(session, bars),
             "quarantined": session.insert("candle_quarantine", aside) if len(aside) else 0,
-            "raw_files": session.insert("raw_file", raw_files) if len(raw_files) else 0,
+            "raw_files": session.insert("raw_file", arrived) if len(arrived) else 0,
         }
         _run.commit(session, run, "candle", sum(counts.values()), bars.drop(columns="known_at"), aside)
     by_reason = {f"quarantined_{reason}": int(n) for reason, n in aside["reason"].value_counts().sort_index().items()}
@@ -152,7 +154,7 @@ def _raw_rows(
     refused = quarantined["source_sha256"].value_counts()
     rows = pd.DataFrame({"source_sha256": list(inputs), "source": settings.source.name})
     rows["origin"] = [raw.origin for raw in inputs.values()]
-    rows["raw_path"] = [raw_path(settings, digest, raw) for digest, raw in inputs.items()]
+    rows["raw_path"] = [raw_files.path_of(settings, digest, raw.suffix) for digest, raw in inputs.items()]
     rows["byte_count"] = [len(raw.content) for raw in inputs.values()]
     rows["accepted_count"] = rows["source_sha256"].map(taken).fillna(0).astype("int64")
     rows["quarantined_count"] = rows["source_sha256"].map(refused).fillna(0).astype("int64")
@@ -188,7 +190,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
     )
     def candle(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
-        with step("candles"), warehouse.session() as session:
+        with _run.patiently(context), step("candles"), warehouse.session() as session:
             counts = ingest(session, settings, run)
         return dg.MaterializeResult(metadata={**table_metadata("candle", counts["candles"]), **counts})
 

@@ -4,7 +4,7 @@ What lives here: gathering what the report shows, verifying the gates again, wri
 not: wording, looks and rendering (``reports``), numbers (every stage before).
 """
 
-from datetime import date
+from datetime import date, timedelta
 from importlib.metadata import version
 
 import dagster as dg
@@ -195,6 +195,16 @@ def write(session: Session, settings: Settings, run: _run.Run, inputs: ReportInp
     return written
 
 
+def _due(settings: Settings) -> dg.FreshnessPolicy | None:
+    """Until when a night's report must be there, where nights are scheduled."""
+    if not settings.profile.is_schedule_on:
+        return None
+    hour = settings.operations.report_due_hour_utc
+    return dg.FreshnessPolicy.cron(
+        deadline_cron=f"0 {hour} * * *", lower_bound_delta=timedelta(hours=hour), timezone="UTC"
+    )
+
+
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the report asset of a configuration."""
 
@@ -206,6 +216,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         group_name="report",
         kinds={"python", "pdf"},
         code_version=plimsoll.METHODOLOGY,
+        freshness_policy=_due(settings),
         description="The risk report as PDF, web page, forum post, decision.json and breaches.csv. Verifies every gate "
         "against the store before it proposes anything; byte-identical when nothing changed.",
     )

@@ -9,12 +9,13 @@ import inspect
 import json
 import logging
 import sys
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dagster_project import clock
 from dagster_project import settings as settings_module
 from dagster_project.settings import Settings, SettingsError
 
@@ -98,17 +99,47 @@ def _settings(config: Path, candles: Path | None) -> Settings:
     return loaded
 
 
-def _day(settings: Settings, text: str | None) -> date:
+def _day(settings: Settings, text: str | None, option: str = "--as-of") -> date:
+    last = settings.as_of_default(clock.now().date())
     if text is None:
-        return settings.as_of_default(datetime.now(UTC).date())
+        return last
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--as-of {text!r}: not a day; write it as 2018-12-31") from None
-    first, last = settings.profile.first_partition, settings.as_of_default(datetime.now(UTC).date())
+        raise UsageError(f"{option} {text!r}: not a day; write it as 2018-12-31") from None
+    first = settings.profile.first_partition
     if not first <= day <= last:
-        raise UsageError(f"--as-of {day}: profile {settings.profile.name!r} covers {first} to {last}")
+        raise UsageError(f"{option} {day}: profile {settings.profile.name!r} covers {first} to {last}")
     return day
+
+
+def _first_day(settings: Settings, day: date, since: str | None, *, is_catch_up: bool) -> date:
+    """Return the first day of the run: the day itself, the one named, or the one after the newest report."""
+    if since is not None and is_catch_up:
+        raise UsageError("--from and --catch-up: name the first day, or let it be found, not both")
+    if since is not None:
+        first = _day(settings, since, "--from")
+        if first > day:
+            raise UsageError(f"--from {first}: after --as-of {day}")
+        return first
+    if is_catch_up:
+        from dagster_project import outcome as outcome_module
+
+        newest = outcome_module.newest_day(settings)
+        return min(newest + timedelta(days=1), day) if newest is not None else day
+    return day
+
+
+def _stages(names: list[str] | None) -> list[str] | None:
+    if not names:
+        return None
+    from dagster_project.definitions import build_defs
+
+    known = [spec.key.to_user_string() for spec in build_defs().resolve_all_asset_specs()]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"--stage {', '.join(unknown)}: stages are {', '.join(known)}")
+    return names
 
 
 @app.command()
@@ -116,24 +147,39 @@ def report(
     config: Config = EMBEDDED,
     as_of: AsOf = None,
     candles: Candles = None,
+    since: Annotated[str | None, typer.Option("--from", help="First day of a range that runs as one.")] = None,
+    catch_up: Annotated[bool, typer.Option("--catch-up", help="Begin with the day after the newest report.")] = False,
+    stage: Annotated[
+        list[str] | None, typer.Option("--stage", help="Run this stage alone; give it again for several.")
+    ] = None,
     send_corrections: Annotated[
         bool, typer.Option("--send-corrections", help="Mail a corrected report to those who got an earlier one.")
     ] = False,
+    send_past: Annotated[
+        bool, typer.Option("--send-past", help="Mail days after which a later one was reported, too.")
+    ] = False,
+    no_mail: Annotated[bool, typer.Option("--no-mail", help="Write mails, hand none to the server.")] = False,
 ) -> None:
-    """Run the nightly job for one day, without a daemon: data to PDF and mail file."""
+    """Run the nightly job for one day or a range, without a daemon: data to PDF, mail and backup."""
     settings = _settings(config, candles)
     day = _day(settings, as_of)
+    first = _first_day(settings, day, since, is_catch_up=catch_up)
+    stages = _stages(stage)
     _show_progress()
-    sys.stderr.write(f"plimsoll {settings.profile.name}: nightly for {day}\n")
-    from dagster_project.nightly import run_nightly
+    days = str(day) if first == day else f"{first} to {day}"
+    sys.stderr.write(f"plimsoll {settings.profile.name}: nightly for {days}\n")
+    from dagster_project.nightly import Mailing, run_nightly
 
-    outcome = run_nightly(settings, day, send_corrections=send_corrections)
-    if outcome.failed_checks:
+    mailing = Mailing(send=not no_mail, corrections=send_corrections, past=send_past)
+    ending = run_nightly(settings, day, first=first, select=stages, mailing=mailing)
+    if ending.failed_checks:
         _complain(
-            f"publication withheld by check: {', '.join(outcome.failed_checks)} (details: make ui, Checks)", WITHHELD
+            f"publication withheld by check: {', '.join(ending.failed_checks)} (details: make ui, Checks)", WITHHELD
         )
-    if not outcome.is_success:
-        _complain(outcome.error or "a stage failed; see the run in the UI (make ui)", FAILED)
+    if not ending.is_success:
+        _complain(ending.error or "a stage failed; see the run in the UI (make ui)", FAILED)
+    if stages and "risk_report" not in stages:
+        return
     from dagster_project import outcome as outcome_module
 
     summary = outcome_module.summary(settings, day)
@@ -191,14 +237,47 @@ def bench(
 
 
 @app.command()
-def doctor(config: Config = EMBEDDED) -> None:
-    """Check libraries, fonts, the store, orphan runs and the outbox; say what to do about each fault."""
+def doctor(
+    config: Config = EMBEDDED,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable findings.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mark runs failed whose process is gone.")] = False,
+) -> None:
+    """Check the machine, the store, its copies, orphan runs, mail and the last night; say what to do about a fault."""
     from dagster_project import doctor as doctor_module
 
-    findings = doctor_module.examine(_settings(config, None))
-    for finding in findings:
-        sys.stdout.write(f"{'ok  ' if finding.is_fine else 'FAULT'} {finding.what}: {finding.detail}\n")
+    settings = _settings(config, None)
+    if fix:
+        doctor_module.mark_orphans(settings)
+    findings = doctor_module.examine(settings)
+    if as_json:
+        rows = [{"what": one.what, "is_fine": one.is_fine, "detail": one.detail} for one in findings]
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+    else:
+        for finding in findings:
+            sys.stdout.write(f"{'ok  ' if finding.is_fine else 'FAULT'} {finding.what}: {finding.detail}\n")
     raise typer.Exit(OK if all(finding.is_fine for finding in findings) else FAILED)
+
+
+@app.command()
+def restore(
+    config: Config = EMBEDDED,
+    candles: Candles = None,
+    copy: Annotated[Path | None, typer.Option("--copy", help="This copy instead of the newest sound one.")] = None,
+    from_raw: Annotated[
+        bool, typer.Option("--from-raw", help="From the raw files alone; revisions of results stay behind.")
+    ] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Replace a store that can be opened, too.")] = False,
+) -> None:
+    """Put the newest sound copy in the place of a damaged store and bring it up to date; nothing is deleted."""
+    from dagster_project import outcome as outcome_module
+    from dagster_project import restore as restore_module
+
+    settings = _settings(config, candles)
+    if not confirm and outcome_module.is_sound(settings):
+        raise UsageError("the store opens and agrees with its ledger; add --confirm to replace it all the same")
+    _show_progress()
+    done = restore_module.restore(settings, copy=copy, is_from_raw=from_raw)
+    sys.stdout.write(outcome_module.render_restored(done))
 
 
 @outbox_app.command("list")
@@ -206,17 +285,81 @@ def outbox_list(
     config: Config = EMBEDDED,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable rows.")] = False,
 ) -> None:
-    """List mails and their states."""
+    """List mails, their states and what the server said."""
     from dagster_project import outcome as outcome_module
 
     rows = outcome_module.outbox(_settings(config, None))
     if as_json:
         sys.stdout.write(json.dumps(rows, sort_keys=True, indent=1) + "\n")
         return
-    if not rows:
-        sys.stdout.write("no mail yet\n")
-    for row in rows:
-        sys.stdout.write(f"{row['as_of']}  {row['state']:<9} {row['recipient']}  {row['subject']}\n")
+    sys.stdout.write(outcome_module.render_outbox(rows))
+
+
+@outbox_app.command("send")
+def outbox_send(
+    config: Config = EMBEDDED,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable counts.")] = False,
+) -> None:
+    """Hand every mail that is due to the server, and every alert that waits."""
+    from dagster_project import alerts, logs, outbox
+    from dagster_project.definitions import warehouse_of
+
+    settings = _settings(config, None)
+    logs.configure(settings)
+    if settings.smtp is None:
+        raise UsageError(outbox.NO_SERVER)
+    told = alerts.send_waiting(settings)
+    done = outbox.attempt(settings, warehouse_of(settings)) | {"alerts_sent": told}
+    if as_json:
+        sys.stdout.write(json.dumps(done, sort_keys=True, indent=1) + "\n")
+    else:
+        sys.stdout.write("".join(f"{name.replace('_', ' ')}: {value}\n" for name, value in done.items()))
+    raise typer.Exit(FAILED if "mail_server" in done else OK)
+
+
+Identity = Annotated[str, typer.Argument(metavar="ID", help="The beginning of the mail's id, as listed.")]
+Confirm = Annotated[bool, typer.Option("--confirm", help="The recipient was asked; it may be sent again.")]
+
+
+@outbox_app.command("resend")
+def outbox_resend(identity: Identity, config: Config = EMBEDDED, confirm: Confirm = False) -> None:
+    """Send one mail again; one that may have arrived only with --confirm."""
+    _order(config, identity, "resend", is_confirmed=confirm)
+
+
+@outbox_app.command("cancel")
+def outbox_cancel(identity: Identity, config: Config = EMBEDDED) -> None:
+    """Cancel a mail that waits, or one whose fate is unknown."""
+    _order(config, identity, "cancel", is_confirmed=False)
+
+
+@outbox_app.command("arrived")
+def outbox_arrived(identity: Identity, config: Config = EMBEDDED) -> None:
+    """Note that a mail whose fate was unknown did arrive."""
+    _order(config, identity, "arrived", is_confirmed=False)
+
+
+def _order(config: Path, identity: str, what: str, *, is_confirmed: bool) -> None:
+    from dagster_project import logs, outbox
+    from dagster_project.definitions import warehouse_of
+
+    settings = _settings(config, None)
+    logs.configure(settings)
+    warehouse = warehouse_of(settings)
+    try:
+        row = outbox.order(settings, warehouse, identity, what, is_confirmed=is_confirmed)
+        if what == "resend" and settings.smtp is not None:
+            outbox.dispatch(settings, warehouse, only=str(row.message_id))
+    except outbox.OutboxError as error:
+        raise UsageError(str(error)) from error
+    _print_one(settings, str(row.message_id))
+
+
+def _print_one(settings: Settings, message_id: str) -> None:
+    from dagster_project import outcome as outcome_module
+
+    rows = [row for row in outcome_module.outbox(settings) if row["message_id"] == message_id]
+    sys.stdout.write(outcome_module.render_outbox(rows))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from assets import (
+    backup,
     breaches,
     checks,
     delivery,
@@ -23,16 +24,15 @@ from assets import (
     thresholds,
     volatility,
 )
-from dagster_project import partitions
+from dagster_project import jobs, partitions, sensors
 from dagster_project import settings as settings_module
 from dagster_project.compute import Compute
-from dagster_project.jobs import nightly_job
 from dagster_project.schedules import nightly_schedule
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUPS = (market_data, volatility, overshoot, thresholds, breaches, recommendations, risk_report, delivery)
+GROUPS = (market_data, volatility, overshoot, thresholds, breaches, recommendations, risk_report, delivery, backup)
 
 
 def default_settings() -> Settings:
@@ -81,14 +81,16 @@ def _build(chosen: Settings, resources: Mapping[str, Any]) -> dg.Definitions:
     for group in GROUPS:
         for made in group.build(chosen, daily):
             (asset_checks if isinstance(made, dg.AssetChecksDefinition) else assets).append(made)
-    job = nightly_job()
+    nightly = jobs.nightly_job()
+    warehouse = warehouse_of(chosen)
     return dg.Definitions(
         assets=assets,
         asset_checks=asset_checks,
-        jobs=[job],
-        schedules=[nightly_schedule(job, is_on=chosen.profile.is_schedule_on)],
+        jobs=[nightly, jobs.report_job(), *jobs.mail_jobs(chosen)],
+        schedules=[nightly_schedule(nightly, is_on=chosen.profile.is_schedule_on)],
+        sensors=sensors.build(chosen, warehouse),
         resources={
-            "warehouse": warehouse_of(chosen),
+            "warehouse": warehouse,
             "compute": Compute(**chosen.compute.model_dump()),
             **resources,
         },

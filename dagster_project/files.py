@@ -1,12 +1,15 @@
 """Files: writing a result so that it is either there whole or not at all.
 
-What lives here: temp, fsync, rename, fsync of the folder; hashes of files. What does not: what is written.
+What lives here: temp, fsync, rename, fsync of the folder; copying and moving alike; hashes. What does not: contents.
 """
 
 import hashlib
 import os
+import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 
 def sha256(content: bytes) -> str:
@@ -36,21 +39,63 @@ def write_atomic(path: Path, content: bytes) -> bool:
     """
     if path.is_file() and path.read_bytes() == content:
         return False
+    _write(path, lambda stream: stream.write(content))
+    return True
+
+
+def copy_atomic(source: Path, path: Path, check: Callable[[Path], None]) -> None:
+    """Copy a file of any size; under its name it is there only after ``check`` has looked at the copy.
+
+    Parameters
+    ----------
+    source, path
+        From and to.
+    check
+        Gets the copy under its temporary name; what it raises removes the copy.
+    """
+
+    def copy(stream: BinaryIO) -> None:
+        with source.open("rb") as opened:
+            shutil.copyfileobj(opened, stream, 1 << 20)
+
+    _write(path, copy, check)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file, for good: both folders are on the disk afterwards."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
+    for folder in {path.parent, target.parent}:
+        _sync(folder)
+
+
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file of any size."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object], check: Callable[[Path], None] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            fill(stream)
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)
+        if check is not None:
+            check(Path(temporary))
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
-    return True
+        os.close(opened)

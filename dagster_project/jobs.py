@@ -1,20 +1,70 @@
 """Jobs: occasions on which stages run, named by the occasion.
 
-What lives here: selections of assets. What does not: when they run (``schedules``), what they do (``assets``).
+What lives here: selections of assets, and what operators do from the user interface besides. What does not: when they
+run (``schedules``, ``sensors``), what stages do (``assets``), what happens to mails (``outbox``).
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
+from dagster_project import alerts, outbox
+from dagster_project.settings import Settings
+from dagster_project.warehouse import Warehouse
+
 NIGHTLY = "nightly"
+SEND_MAIL = "send_mail"
+
+
+class OrderConfig(dg.Config):
+    """What an operator orders about one mail."""
+
+    message: str
+    """The beginning of its id, as in `plimsoll outbox list`."""
+    order: Literal["resend", "cancel", "arrived"] = "resend"
+    confirm: bool = False
+    """A mail that may have arrived is sent again only where this is set."""
 
 
 def nightly_job() -> Any:
-    """Return the whole line for one day: candles to mail file, with every check on the way."""
+    """Return the whole line for one day: candles to backup, with every check on the way."""
     return dg.define_asset_job(
         NIGHTLY,
         selection=dg.AssetSelection.all(),
-        description="One day from candles to the mail file: data, volatility, overshoot, thresholds, backtest, "
-        "report, mail.",
+        description="One day from candles to mail and backup: data, volatility, overshoot, thresholds, backtest, "
+        "report, mail, backup. Over a range it is one run, and only the newest day is mailed.",
     )
+
+
+def report_job() -> Any:
+    """Return the end of the line: the report from what is stored, its mails, the backup."""
+    return dg.define_asset_job(
+        "report_only",
+        selection=dg.AssetSelection.assets("risk_report", "delivery", "backup"),
+        description="The report of a day from what the store holds. Every gate is verified against the store again.",
+    )
+
+
+def mail_jobs(settings: Settings) -> list[Any]:
+    """Return the jobs about mails of a configuration."""
+
+    @dg.op(description="Hand every mail that is due to the server, and every alert that waits.")
+    def send_due(context: dg.OpExecutionContext, warehouse: Warehouse) -> None:
+        alerts.send_waiting(settings)
+        context.add_output_metadata(dict(outbox.attempt(settings, warehouse)) or {"mails_due": 0})
+
+    @dg.op(description="Send one mail again, cancel it, or note that it arrived.")
+    def settle(context: dg.OpExecutionContext, config: OrderConfig, warehouse: Warehouse) -> None:
+        row = outbox.order(settings, warehouse, config.message, config.order, is_confirmed=config.confirm)
+        sent = outbox.attempt(settings, warehouse) if config.order == "resend" else {}
+        context.add_output_metadata({"mail": str(row.message_id), "state": str(row.state), **sent})
+
+    @dg.job(name=SEND_MAIL, description="Hand every mail that is due to the server now.")
+    def send_mail() -> None:
+        send_due()
+
+    @dg.job(description="What an operator orders about one mail: resend (needs confirm), cancel, or arrived.")
+    def order_mail() -> None:
+        settle()
+
+    return [send_mail, order_mail]

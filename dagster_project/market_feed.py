@@ -71,6 +71,15 @@ def read(settings: Settings) -> list[RawInput]:
     return _candle_files(settings, settings.source.path)
 
 
+def again(settings: Settings, origin: str, content: bytes, suffix: str) -> RawInput:
+    """Read bytes that were kept from an earlier run of the configured source."""
+    if settings.source.kind == "bundled":
+        frame = pd.read_csv(io.BytesIO(content), parse_dates=["date"])
+        return RawInput(origin, content, suffix, frame.assign(note=""))
+    file = Path(origin if origin.endswith(suffix) else origin + suffix)
+    return RawInput(origin, content, suffix, _mine(settings, file, content, _wanted(settings))[0])
+
+
 def _bundled(symbol: str, name: str) -> RawInput:
     import arch.data.nasdaq
     import arch.data.sp500
@@ -102,17 +111,11 @@ def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
     symbols: set[str] = set()
     for file in _files(path):
         content = _content(file)
-        whole = _parse(file, content)
-        whole.insert(0, "row_number", range(1, len(whole) + 1))
-        sources |= set(whole["source"])
-        mine = whole[whole["source"] == settings.source.name].drop(columns="source")
-        ids = {text: _canonical(file, text) for text in mine["symbol"].unique()}
-        mine["symbol"] = mine["symbol"].map(ids)
-        symbols |= set(ids.values())
-        kept = mine[mine["symbol"].isin(wanted)].copy()
-        kept["symbol"] = kept["symbol"].map(wanted)
+        kept, found, ids = _mine(settings, file, content, wanted)
+        sources |= found
+        symbols |= ids
         if len(kept):
-            inputs.append(RawInput(file.name, content, _suffix(file), kept.reset_index(drop=True)))
+            inputs.append(RawInput(file.name, content, _suffix(file), kept))
     if settings.source.name not in sources:
         raise FeedError(
             f"{path}: no rows of source {settings.source.name!r}; it holds {_some(sources)}. Set source.name"
@@ -124,6 +127,20 @@ def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
             f"{_some(symbols)}. Take them out of [markets] or set source_symbol"
         )
     return inputs
+
+
+def _mine(
+    settings: Settings, file: Path, content: bytes, wanted: dict[str, str]
+) -> tuple[pd.DataFrame, set[str], set[str]]:
+    """Rows of the configured markets in one file, the sources in it, and the ids that our source has in it."""
+    whole = _parse(file, content)
+    whole.insert(0, "row_number", range(1, len(whole) + 1))
+    mine = whole[whole["source"] == settings.source.name].drop(columns="source")
+    ids = {text: _canonical(file, text) for text in mine["symbol"].unique()}
+    mine["symbol"] = mine["symbol"].map(ids)
+    kept = mine[mine["symbol"].isin(wanted)].copy()
+    kept["symbol"] = kept["symbol"].map(wanted)
+    return kept.reset_index(drop=True), set(whole["source"]), set(ids.values())
 
 
 def _wanted(settings: Settings) -> dict[str, str]:

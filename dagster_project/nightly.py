@@ -1,53 +1,46 @@
 """The nightly job without a daemon: the same job that the UI runs, in this process.
 
-What lives here: the Dagster instance of this machine, executing a job for one day, and what came out of it. What does
-not: command-line words (``cli``), stages (``assets``).
+What lives here: the Dagster instance of this machine, executing a job for a day or a range, what came out of it,
+telling the operators. What does not: command-line words (``cli``), stages (``assets``), who is alive (``runs``).
 """
 
 import fcntl
 import os
-import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from dagster_project import settings as settings_module
-from dagster_project.definitions import ROOT, build_defs
+from dagster_project import alerts, endings, logs, runs
+from dagster_project.definitions import build_defs
 from dagster_project.jobs import NIGHTLY
 from dagster_project.settings import Settings
 
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-CORRECTIONS: dict[str, Any] = {"ops": {"delivery": {"config": {"send_corrections": True}}}}
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run left: whether all stages ran, which blocking checks failed, and the first error in words."""
+class Mailing:
+    """What a run may mail: at all, corrections of days mailed before, and days that are no longer the newest."""
 
-    is_success: bool
-    failed_checks: tuple[str, ...]
-    error: str | None
+    send: bool = True
+    corrections: bool = False
+    past: bool = False
 
-
-def dagster_home() -> Path:
-    """Return ``DAGSTER_HOME``, or ``dagster`` below the profiles' folder, with the instance file in place."""
-    home = Path(os.environ.get("DAGSTER_HOME") or settings_module.home() / "dagster")
-    home.mkdir(parents=True, exist_ok=True)
-    target = home / "dagster.yaml"
-    if not target.exists():
-        shutil.copyfile(ROOT / "deploy" / "dagster.yaml", target)
-    return home
+    def config(self) -> dict[str, Any]:
+        """Return it as the delivery stage takes it."""
+        knobs = {"send": self.send, "send_corrections": self.corrections, "send_past": self.past}
+        return {"ops": {"delivery": {"config": knobs}}}
 
 
 @contextmanager
 def instance() -> Iterator[dg.DagsterInstance]:
     """Open this machine's Dagster instance."""
-    home = dagster_home()
+    home = runs.prepared_home()
     os.environ["DAGSTER_HOME"] = str(home)
     with ExitStack() as stack:
         # Two first runs at once would both make the tables of the history, and one of them would fail.
@@ -60,58 +53,66 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
+def tidy(settings: Settings, opened: dg.DagsterInstance) -> list[str]:
+    """Mark runs whose process is gone, tell the operators, and forget old history; ids of those that were marked."""
+    marked = runs.mark(opened)
+    for run in marked:
+        day = runs.day_of(run)
+        alerts.raise_alert(settings, alerts.Kind.orphan, day, f"Run {run.run_id[:8]} of {day}: {runs.DEAD}")
+    runs.forget(opened, settings.operations.run_history_days)
+    return [run.run_id for run in marked]
+
+
 def run_nightly(
     settings: Settings,
     day: date,
     *,
+    first: date | None = None,
     select: Sequence[str] | None = None,
-    send_corrections: bool = False,
+    mailing: Mailing | None = None,
     resources: Mapping[str, Any] | None = None,
-) -> Outcome:
-    """Run the nightly job for one day in this process.
+) -> endings.Ending:
+    """Run the nightly job for one day or a range of days in this process.
 
     Parameters
     ----------
     settings, day
-        Configuration and partition.
+        Configuration and partition, the last one of a range.
+    first
+        First day of a range, which runs as one.
     select
         Asset keys to run instead of all.
-    send_corrections
-        Mail a corrected report to those who got an earlier one.
+    mailing
+        What may be mailed.
     resources
         Replacements, for tests.
 
     Returns
     -------
-    Outcome
-        Never raises for a failed stage; the error is in the outcome and in the UI's history.
+    Ending
+        Never raises for a failed stage; the error is in the ending, in the UI's history and with the operators.
     """
+    logs.configure(settings)
     defs = build_defs(settings, resources=resources)
     job = defs.resolve_job_def(NIGHTLY)
+    is_range = first is not None and first != day
+    tags = {"plimsoll/as_of": day.isoformat(), "plimsoll/config_hash": settings.config_hash}
+    if is_range:
+        tags |= dict(zip(runs.RANGE_TAGS, (str(first), day.isoformat()), strict=True))
+    mails = (mailing or Mailing()).config() if select is None or "delivery" in select else {}
+    run_id = str(uuid.uuid4())
     with instance() as opened:
-        result = job.execute_in_process(
-            instance=opened,
-            partition_key=day.isoformat(),
-            raise_on_error=False,
-            run_config=QUIET | (CORRECTIONS if send_corrections else {}),
-            asset_selection=[dg.AssetKey(key) for key in select] if select else None,
-            tags={"plimsoll/as_of": day.isoformat(), "plimsoll/config_hash": settings.config_hash},
-        )
-    failed = tuple(
-        sorted(
-            evaluation.check_name
-            for evaluation in result.get_asset_check_evaluations()
-            if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
-        )
-    )
-    return Outcome(result.success, failed, _first_error(result))
-
-
-def _first_error(result: dg.ExecuteInProcessResult) -> str | None:
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            return (error.message if error is not None else str(event.message)).strip()
-    return None
+        tidy(settings, opened)
+        with runs.claimed(run_id):
+            result = job.execute_in_process(
+                instance=opened,
+                partition_key=None if is_range else day.isoformat(),
+                raise_on_error=False,
+                run_config=QUIET | mails,
+                asset_selection=[dg.AssetKey(key) for key in select] if select else None,
+                tags=tags,
+                run_id=run_id,
+            )
+    ending = endings.of_events(result.all_events, is_success=result.success)
+    endings.tell(settings, str(day), ending)
+    return ending

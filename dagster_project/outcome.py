@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -19,9 +19,13 @@ import plimsoll
 from dagster_project import settings as settings_module
 from dagster_project.definitions import warehouse_of
 from dagster_project.settings import Settings
+from dagster_project.warehouse import WarehouseBusy, WarehouseError
 from reports import words
 from reports.view import decision
 from reports.words import records
+
+if TYPE_CHECKING:
+    from dagster_project.restore import Restored
 
 WIDTH = 200
 """More than any table needs: a line in a pipe is never cut."""
@@ -138,9 +142,11 @@ def coverage_records(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if value is pd.NaT:
+        return None
     if isinstance(value, pd.Timestamp):
-        return value.date().isoformat()
-    if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return value.date().isoformat() if value == value.normalize() else value.isoformat(sep=" ", timespec="seconds")
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value.item() if hasattr(value, "item") else value
 
@@ -206,3 +212,64 @@ def outbox(settings: Settings) -> list[dict[str, Any]]:
     with warehouse_of(settings).session() as session:
         rows = session.query("outbox")
     return [{str(key): _plain(value) for key, value in record.items()} for record in rows.to_dict("records")]
+
+
+def render_outbox(rows: list[dict[str, Any]]) -> str:
+    """Return the outbox as people read it."""
+    if not rows:
+        return "no mail yet\n"
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for name in ("id", "day", "state", "tries", "next try (UTC)", "audience", "recipient", "what the server said"):
+        table.add_column(name, justify="right" if name == "tries" else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            str(row["message_id"]).strip("<>")[:8],
+            str(row["as_of"]),
+            str(row["state"]),
+            str(row["attempts"]),
+            str(row["next_attempt_at"] or "")[:16],
+            str(row["audience"]),
+            str(row["recipient"]),
+            str(row["last_reply"]),
+        )
+    return _text(table)
+
+
+def newest_day(settings: Settings) -> date | None:
+    """Return the newest day that has a report."""
+    if not Path(warehouse_of(settings).path).exists():
+        return None
+    with warehouse_of(settings).session() as session:
+        newest = session.query("last_report")["as_of"].max()
+    return None if pd.isna(newest) else newest.date()
+
+
+def is_sound(settings: Settings) -> bool:
+    """Whether the store is there, opens and agrees with its ledger."""
+    if not Path(warehouse_of(settings).path).exists():
+        return False
+    try:
+        with warehouse_of(settings).session():
+            return True
+    except WarehouseBusy:
+        raise
+    except WarehouseError:
+        return False
+
+
+def render_restored(done: "Restored") -> str:
+    """Return what a restore did, as people read it."""
+    source = f"{_short(done.copy)}, commit {done.commit}" if done.copy is not None else "the raw files alone"
+    days = ", ".join(str(day) for day in done.days) or "none"
+    lines = [
+        f"restored from  {source}",
+        f"inputs         {done.inputs} that came after it",
+        f"mails          {done.mails} that it did not know",
+        f"days again     {days}",
+        f"put aside      {_short(done.quarantine)}",
+    ]
+    if done.differing:
+        named = ", ".join(str(day) for day in done.differing)
+        lines.append(f"DIFFERENT      the report of {named} is not the one that was made before: compare it there")
+    lines.append("next           plimsoll outbox list; then the next night, or plimsoll report")
+    return "\n".join(lines) + "\n"

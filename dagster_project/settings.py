@@ -10,6 +10,8 @@ import os
 import re
 import tomllib
 from datetime import date, timedelta
+from email.errors import MessageError
+from email.headerregistry import Address
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -20,6 +22,10 @@ SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
 PROFILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
 SOURCE = re.compile(r"^[a-z0-9][a-z0-9_]{0,39}$")
 ADDRESS = re.compile(r"^[^@\s,;<>()\[\]\\\"]{1,64}@[A-Za-z0-9.-]{1,190}$")
+DOMAIN = re.compile(r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")
+HOST = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,189}|[0-9a-fA-F:]{1,39})$")
+LINK = re.compile(r"^https://[A-Za-z0-9.-]+(:\d{1,5})?/([A-Za-z0-9._~/-]*/)?$")
+VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]{0,63}$")
 SCHEDULER = re.compile(r"^(tcp|tls)://[A-Za-z0-9.\[\]:-]{1,190}:\d{1,5}$")
 CONFIG_SIZE_CAP = 1_000_000
 
@@ -237,37 +243,138 @@ class Market(_Strict):
 
 
 class Recipients(_Strict):
-    """Who gets the mail; delivery itself is configured with the instance."""
+    """Who gets which mail; the server is in ``[smtp]``."""
 
     sender: str
     committee: tuple[str, ...]
     forum: tuple[str, ...] = ()
     desk: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    allowed_domains: tuple[str, ...] = ()
+    report_link: str = ""
 
     @field_validator("sender")
     @classmethod
     def _sender(cls, value: str) -> str:
-        if not ADDRESS.match(value):
-            raise ValueError(f"{value!r} is not an address")
-        return value
+        return _address(value)
 
-    @field_validator("committee", "forum", "desk")
+    @field_validator("committee", "forum", "desk", "operators")
     @classmethod
     def _lists(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         fewest = 1 if info.field_name == "committee" else 0
         if not fewest <= len(value) <= 200:
             raise ValueError(f"needs between {fewest} and 200 addresses")
         for one in value:
-            if not ADDRESS.match(one):
-                raise ValueError(f"{one!r} is not an address")
+            _address(one)
         if len({one.casefold() for one in value}) != len(value):
             raise ValueError("names an address twice")
         return value
+
+    @field_validator("allowed_domains")
+    @classmethod
+    def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not DOMAIN.match(one):
+                raise ValueError(f"{one!r} is not a domain in lower case, e.g. example.org")
+        return value
+
+    @field_validator("report_link")
+    @classmethod
+    def _link(cls, value: str) -> str:
+        if value and not LINK.match(value):
+            raise ValueError(f"{value!r} is not an address that begins with https:// and ends with /")
+        return value
+
+    @model_validator(mode="after")
+    def _reach(self) -> Self:
+        everybody = (*self.committee, *self.forum, *self.desk, *self.operators)
+        outside = [one for one in everybody if one.rpartition("@")[2].lower() not in self.allowed_domains]
+        if self.allowed_domains and outside:
+            raise ValueError(f"{', '.join(outside)}: not in allowed_domains {', '.join(self.allowed_domains)}")
+        return self
 
     def audiences(self) -> dict[str, tuple[str, ...]]:
         """Return the recipients of each audience that has any, the committee first."""
         found = {"committee": self.committee, "forum": self.forum, "desk": self.desk}
         return {name: addresses for name, addresses in found.items() if addresses}
+
+
+def _address(text: str) -> str:
+    """Refuse what is no single plain address: lists, comments, names and tricks with quotes."""
+    fault = f"{text!r} is not an address"
+    if not ADDRESS.match(text):
+        raise ValueError(fault)
+    try:
+        same = str(Address(addr_spec=text)) == text
+    except (ValueError, MessageError, IndexError):
+        same = False
+    if not same:
+        raise ValueError(fault)
+    return text
+
+
+class Smtp(_Strict):
+    """The server that takes the mail; without it mails stay files."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    tls: Literal["starttls", "implicit"] = "starttls"
+    username: str = ""
+    password_env: str = ""
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
+    maximum_bytes: Annotated[int, Field(ge=100_000, le=200_000_000)] = 20_000_000
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not HOST.match(value):
+            raise ValueError(f"{value!r} is not the name of a host")
+        return value
+
+    @model_validator(mode="after")
+    def _login(self) -> Self:
+        named = bool(self.password_env) + (self.password_file is not None)
+        if named > 1 or bool(self.username) != bool(named):
+            raise ValueError(
+                "username needs exactly one of password_env and password_file, which need a username; the password "
+                "itself never stands in a configuration"
+            )
+        if self.password_env and not VARIABLE.match(self.password_env):
+            raise ValueError("password_env is not the name of an environment variable")
+        return self
+
+    def password(self) -> str:
+        """Read the password from where it is kept.
+
+        Raises
+        ------
+        SettingsError
+            Names the variable or the file that has none.
+        """
+        if self.password_env:
+            secret = os.environ.get(self.password_env, "")
+            if not secret:
+                raise SettingsError(f"smtp.password_env: the environment variable {self.password_env} is not set")
+            return secret
+        if self.password_file is None:
+            return ""
+        try:
+            secret = self.password_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"smtp.password_file: {self.password_file} cannot be read") from error
+        if not secret:
+            raise SettingsError(f"smtp.password_file: {self.password_file} is empty")
+        return secret
+
+
+class OperationsKnobs(_Strict):
+    """What is kept, and for how long."""
+
+    backups: Annotated[int, Field(ge=1, le=365)] = 7
+    run_history_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    report_due_hour_utc: Annotated[int, Field(ge=1, le=23)] = 2
 
 
 class Settings(_Strict):
@@ -276,10 +383,12 @@ class Settings(_Strict):
     profile: Profile
     source: Source
     mail: Recipients
+    smtp: Smtp | None = None
     volatility: VolatilityKnobs = VolatilityKnobs()
     overshoot: OvershootKnobs = OvershootKnobs()
     budget: BudgetKnobs = BudgetKnobs()
     compute: ComputeKnobs = ComputeKnobs()
+    operations: OperationsKnobs = OperationsKnobs()
     markets: dict[str, Market]
 
     @field_validator("markets")
@@ -305,6 +414,8 @@ class Settings(_Strict):
             mode="json",
             exclude={
                 "mail": True,
+                "smtp": True,
+                "operations": True,
                 "compute": True,
                 "profile": {"title", "about", "is_schedule_on"},
                 "source": {"path"},

@@ -17,6 +17,14 @@ NOT_COMPARED = ("revision", "vintage")
 SCHEMA = "select table_name, column_name, data_type, is_nullable from information_schema.columns order by all"
 
 
+TABLES = "select distinct table_name from information_schema.tables order by all"
+
+
+def read_all(table: str) -> str:
+    """Return the number of rows, having read every value of them."""
+    return f"select count(*) as row_count, bit_xor(hash({table})) as content from {table}"
+
+
 def select_all(contract: TableContract) -> str:
     """Return every row in the order of the grain."""
     return f"select {_names(contract)} from {contract.name} order by {', '.join(contract.grain)}"

@@ -5,11 +5,14 @@ What lives here: headers, bodies and attachments of each audience. What does not
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from html import escape
 
 from reports import charts, words
 from reports.render import Rendered, environment
@@ -19,6 +22,8 @@ ROLES = {"committee": "risk committee", "forum": "governance forum", "desk": "tr
 TEMPLATES = {"committee": "mail", "forum": "mail_forum", "desk": "mail_desk"}
 SENT_AT = time(0, 30, tzinfo=UTC)
 LONGEST_SUBJECT = 180
+POLICY = SMTP.clone(cte_type="7bit")
+"""Seven bits on the wire: no server needs to offer more."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Envelope:
     audience
         ``committee``, ``forum`` or ``desk``.
     revision
-        Of the report; above 1 the mail is a correction.
+        Of the report.
     first_message_id
         Of the first mail to this recipient about this day, which a correction refers to; None for a first mail.
     """
@@ -42,6 +47,11 @@ class Envelope:
     audience: str = "committee"
     revision: int = 1
     first_message_id: str | None = None
+
+    @property
+    def correction(self) -> int:
+        """Revision that the mail corrects to; 1 for a first mail, whatever the revision of its report."""
+        return self.revision if self.first_message_id is not None else 1
 
 
 def subject(view: ReportView, audience: str, revision: int = 1) -> str:
@@ -89,11 +99,11 @@ def build(view: ReportView, rendered: Rendered, envelope: Envelope) -> bytes:
     """
     audience = envelope.audience
     domain = envelope.sender.rpartition("@")[2]
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=POLICY)
     message["From"] = envelope.sender
     message["To"] = envelope.recipient
     message["Reply-To"] = envelope.sender
-    message["Subject"] = subject(view, audience, envelope.revision)
+    message["Subject"] = subject(view, audience, envelope.correction)
     message["Date"] = format_datetime(datetime.combine(view.as_of_day.date() + timedelta(days=1), SENT_AT))
     message["Message-ID"] = message_id(view, envelope)
     if envelope.first_message_id is not None:
@@ -106,7 +116,7 @@ def build(view: ReportView, rendered: Rendered, envelope: Envelope) -> bytes:
     values = {
         "v": view,
         "role": ROLES[audience],
-        "revision": envelope.revision,
+        "revision": envelope.correction,
         "pdf_sha256": hashlib.sha256(rendered.pdf).hexdigest(),
         "alt": view.overview.alt if view.overview is not None and panels else "",
     }
@@ -133,3 +143,43 @@ def build(view: ReportView, rendered: Rendered, envelope: Envelope) -> bytes:
     for at, part in enumerate(p for p in message.walk() if p.is_multipart()):
         part.set_boundary(f"=_plimsoll_{_identity(view, envelope)}_{at}")
     return message.as_bytes()
+
+
+def without_pdf(content: bytes, link: str) -> bytes:
+    """Return a mail without its PDF, saying where the report is and which hash it has.
+
+    Parameters
+    ----------
+    content
+        A mail of `build`.
+    link
+        Address below which the profile's folder is published, ending with a slash; empty where it is not.
+
+    Returns
+    -------
+    bytes
+        The same mail otherwise, Message-ID included: the recipient gets one of the two.
+    """
+    found = message_from_bytes(content, policy=POLICY)
+    assert isinstance(found, EmailMessage)
+    parts = list(found.iter_parts())
+    (pdf,) = [part for part in parts if part.get_content_type() == "application/pdf"]
+    payload = pdf.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    day = str(pdf.get_filename()).removeprefix("plimsoll-").removesuffix(".pdf")
+    note = (
+        f"The report is not attached: with its {len(payload)} bytes the mail was too big for the server. "
+        f"It lies at {link}reports/{day}/report.pdf; its SHA-256 is {hashlib.sha256(payload).hexdigest()}."
+    )
+    found.set_payload([part for part in parts if part is not pdf])
+    for kind in ("plain", "html"):
+        body = found.get_body((kind,))
+        assert isinstance(body, EmailMessage)
+        text = body.get_content()
+        if kind == "plain":
+            body.set_content(f"{note}\n\n{text}")
+        else:
+            opened = re.search(r"<body[^>]*>", text)
+            at = opened.end() if opened else 0
+            body.set_content(f'{text[:at]}<p style="padding:12px">{escape(note)}</p>{text[at:]}', subtype="html")
+    return found.as_bytes()

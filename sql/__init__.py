@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-KINDS = ("tables", "queries", "checks")
+KINDS = ("tables", "queries", "checks", "commands")
 _MIGRATION = re.compile(r"^(?P<version>\d{4})_[a-z_]+\.sql$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _COLUMN = re.compile(r"^    (?P<name>[a-z_0-9]+) (?P<type>[a-z]+)(?P<required> not null)?,? -- (?P<meaning>.+)$")
@@ -62,7 +62,7 @@ def text(kind: str, name: str) -> str:
     Parameters
     ----------
     kind
-        ``tables``, ``queries`` or ``checks``.
+        ``tables``, ``queries``, ``checks`` or ``commands``.
     name
         File name without its ending.
 

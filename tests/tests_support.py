@@ -136,15 +136,17 @@ def dump(settings: Settings) -> dict[str, pd.DataFrame]:
     with warehouse_of(settings).session() as session:
         for contract in sql.tables():
             rows = session.everything(contract.name)
-            rows = rows.drop(columns=[c for c in ("run_id", "known_at") if c in rows])
+            rows = rows.drop(columns=[c for c in ("run_id", "known_at", "changed_at") if c in rows])
             out[contract.name] = rows.sort_values(list(rows.columns), kind="stable", ignore_index=True)
     return out
 
 
 def files_of(settings: Settings) -> dict[str, bytes]:
-    """Every file that a run publishes: reports, mails, raw inputs."""
+    """Every file that a run publishes: reports, mails, raw inputs; copies of the store and signs of life are none."""
     folder = settings_module.profile_folder(settings)
-    kept = [p for p in folder.rglob("*") if p.is_file() and p.suffix in (".pdf", ".json", ".eml", ".gz")]
+    parts = [folder / name for name in ("reports", "outbox", "raw", "alerts")]
+    suffixes = (".pdf", ".json", ".html", ".md", ".csv", ".eml", ".gz")
+    kept = [p for part in parts for p in part.rglob("*") if p.is_file() and p.suffix in suffixes]
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(kept)}
 
 

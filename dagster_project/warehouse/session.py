@@ -40,6 +40,12 @@ class Session:
         """Run ``sql/checks/<name>.sql``; rows that come back are at fault."""
         return self._run("checks", name, parameters)
 
+    def command(self, name: str, **parameters: Any) -> int:
+        """Run ``sql/commands/<name>.sql`` inside a transaction; rows that it changed."""
+        if not self._is_open:
+            raise WarehouseError(f"{name}: commands change rows and belong into a transaction")
+        return int(self._connection.execute(sql.text("commands", name), parameters).fetchall()[0][0])
+
     def _run(self, kind: str, name: str, parameters: dict[str, Any]) -> pd.DataFrame:
         return self._connection.execute(sql.text(kind, name), parameters or None).df()
 

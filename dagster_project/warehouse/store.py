@@ -17,8 +17,8 @@ from typing import IO
 import dagster as dg
 import duckdb
 
-from dagster_project import clock, statements
-from dagster_project.warehouse import ledger, schema
+from dagster_project import clock, files, statements
+from dagster_project.warehouse import copies, ledger, schema
 from dagster_project.warehouse.errors import WarehouseBusy, WarehouseError, aside, first_line
 from dagster_project.warehouse.session import Session
 
@@ -83,6 +83,56 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield session
             finally:
                 connection.close()
+
+    def back_up(self, folder: Path, *, keep: int) -> tuple[Path, bool]:
+        """Copy the store to ``folder``, named by its last commit, and verify the copy.
+
+        Parameters
+        ----------
+        folder
+            Where copies lie.
+        keep
+            So many of the newest stay.
+
+        Returns
+        -------
+        tuple
+            The copy, and whether it had to be made: an identical one is left alone.
+
+        Raises
+        ------
+        WarehouseError
+            Where the store or the copy cannot be read back as it was.
+        """
+        path = Path(self.path).resolve()
+        with self._locked(path):
+            connection = self._connect(path)
+            try:
+                session = Session(connection, path)
+                commit, rows = session.last_commit(), session.row_counts()
+                ledger.compare(path, commit, rows)
+                connection.execute("checkpoint")
+            finally:
+                connection.close()
+            return copies.make(path, folder, commit, rows, keep=keep)
+
+    @contextmanager
+    def replaced(self, quarantine: Path) -> Iterator[Path]:
+        """Hold the store while another takes its place; what was there goes to ``quarantine``, nothing is deleted.
+
+        Yields the path to put the other store at. Until the ledger is written anew, a death in between leaves a store
+        that refuses to open and says what to do.
+        """
+        path = Path(self.path).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._locked(path):
+            for name in (f"{path.name}.wal", path.name):
+                if path.with_name(name).exists():
+                    files.move(path.with_name(name), quarantine / name)
+            yield path
+            side = ledger.path_of(path)
+            if side.exists():
+                files.move(side, quarantine / side.name)
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:

@@ -10,6 +10,10 @@ select
     state,
     eml_path,
     eml_sha256,
-    decision_id
+    decision_id,
+    attempts,
+    next_attempt_at,
+    changed_at,
+    last_reply
 from outbox
 order by as_of, revision, audience, recipient

@@ -12,5 +12,9 @@ create table if not exists outbox (
     state varchar not null, -- pending, sending, accepted, refused, deferred, unknown or cancelled
     eml_path varchar not null, -- file below the profile's folder
     eml_sha256 varchar not null, -- of the mail file
-    decision_id varchar not null -- of the report inside
+    decision_id varchar not null, -- of the report inside
+    attempts integer not null, -- times that a server was asked to take it
+    next_attempt_at timestamp, -- UTC; not before this the next attempt is made; null where none is planned
+    changed_at timestamp not null, -- UTC; when the state last moved
+    last_reply varchar not null -- what the server said last, or why the state moved
 )

@@ -222,7 +222,7 @@ def test_progress_is_plain_lines_in_a_pipe(desk: Desk, candles: pd.DataFrame) ->
     assert "\r" not in out + err
     stages = [line.split()[1] for line in err.splitlines() if line.startswith("done ")]
     assert stages[0] == "candles"
-    assert stages[-1] == "mail"
+    assert stages[-2:] == ["mail", "backup"]
     for label in ("report", "json", "mail"):
         found = re.search(rf"^{label}\s+(\S+)$", out, re.M)
         assert found
@@ -246,7 +246,7 @@ def test_backtest_prints_the_table_and_its_json(desk: Desk, candles: pd.DataFram
 def test_doctor_and_outbox_of_an_empty_place(desk: Desk) -> None:
     code, out, err = desk.run("doctor", "--config", str(desk.config))
     assert code == 0, out + err
-    assert out.count("ok  ") == 7
+    assert out.count("ok  ") == 12
     code, out, _ = desk.run("outbox", "list", "--config", str(desk.config))
     assert (code, out) == (0, "no mail yet\n")
 

@@ -32,21 +32,28 @@ def _graph(defs: dg.Definitions) -> dict[str, Any]:
             "kinds": sorted(spec.kinds),
             "code_version": spec.code_version,
             "partitioned": type(node.partitions_def).__name__ if node.partitions_def else None,
+            "freshness": repr(spec.freshness_policy) if spec.freshness_policy else None,
             "backfill": str(node.backfill_policy.policy_type.value) if node.backfill_policy else None,
         }
     checks = {}
     for made in defs.asset_checks or []:
         for spec in made.check_specs:
             checks[f"{spec.asset_key.to_user_string()}.{spec.name}"] = "blocking" if spec.blocking else "warning"
-    (job,) = defs.jobs or []
-    schedule = defs.get_repository_def().get_schedule_def(f"{job.name}_schedule")
+    schedule = defs.get_repository_def().get_schedule_def("nightly_schedule")
+    sensors = defs.get_repository_def().sensor_defs
     return {
         "assets": assets,
         "checks": checks,
-        "job": job.name,
-        "selected": sorted(
-            key.to_user_string() for key in defs.resolve_job_def(job.name).asset_layer.executable_asset_keys
-        ),
+        "jobs": {
+            job.name: sorted(
+                key.to_user_string() for key in defs.resolve_job_def(job.name).asset_layer.executable_asset_keys
+            )
+            for job in defs.jobs or []
+        },
+        "sensors": {
+            sensor.name: {"status": sensor.default_status.value, "seconds": sensor.minimum_interval_seconds}
+            for sensor in sensors
+        },
         "schedule": {
             "name": schedule.name,
             "cron": schedule.cron_schedule,

@@ -404,7 +404,7 @@ def test_a_stranger_and_another_schema_are_refused(store: Warehouse, tmp_path: P
         pass
     with duckdb.connect(ours.path) as connection:
         connection.execute("update schema_version set version = 99")
-    with pytest.raises(WarehouseError, match="schema 99, this program knows 2"), ours.session():
+    with pytest.raises(WarehouseError, match="schema 99, this program knows 3"), ours.session():
         pass
 
 

@@ -25,6 +25,12 @@ SILENT = {
     ("mail", "committee"),
     ("mail", "forum"),
     ("mail", "desk"),
+    ("mail", "operators"),
+    ("mail", "allowed_domains"),
+    ("mail", "report_link"),
+    ("operations", "backups"),
+    ("operations", "run_history_days"),
+    ("operations", "report_due_hour_utc"),
     ("compute", "kind"),
     ("compute", "workers"),
 }
@@ -118,6 +124,9 @@ SPECIAL: dict[str, Any] = {
     "committee": ["someone@example.org"],
     "forum": ["forum@example.org"],
     "desk": ["desk@example.org"],
+    "operators": ["night@example.org"],
+    "allowed_domains": ["example.org"],
+    "report_link": "https://risk.example.org/",
 }
 
 
@@ -145,6 +154,8 @@ def test_bundled_profile_writes_out_every_knob(path: Path) -> None:
         ("volatility", settings_module.VolatilityKnobs),
         ("overshoot", settings_module.OvershootKnobs),
         ("budget", settings_module.BudgetKnobs),
+        ("operations", settings_module.OperationsKnobs),
+        ("mail", settings_module.Recipients),
     ):
         assert set(written[table]) == set(model.model_fields), table
 
@@ -175,6 +186,20 @@ def test_crypto_covers_its_markets() -> None:
         (("mail", "desk"), ["nobody"], "'nobody' is not an address"),
         (("mail", "forum"), ["a@example.org", "A@example.org"], "names an address twice"),
         (("mail", "sender"), "nobody", "'nobody' is not an address"),
+        (("mail", "committee"), ["alice@example.org)bob@example.org"], "is not an address"),
+        (("mail", "committee"), ["a@x.org, evil@y.org"], "is not an address"),
+        (("mail", "committee"), ["a..b@example.org"], "is not an address"),
+        (("mail", "operators"), ["nobody"], "'nobody' is not an address"),
+        (("mail", "committee"), [f"one{n}@example.org" for n in range(201)], "between 1 and 200"),
+        (("mail", "allowed_domains"), ["elsewhere.org"], "not in allowed_domains elsewhere.org"),
+        (("mail", "allowed_domains"), ["@example.org"], "is not a domain"),
+        (("mail", "report_link"), "http://risk.example.org/", "begins with https://"),
+        (("smtp",), {"host": "mail.example.org", "tls": "none"}, "smtp.tls"),
+        (("smtp",), {"host": "evil host"}, "is not the name of a host"),
+        (("smtp",), {"host": "mail.example.org", "username": "u"}, "exactly one of password_env and password_file"),
+        (("smtp",), {"host": "mail.example.org", "password_env": "P"}, "which need a username"),
+        (("smtp",), {"host": "mail.example.org", "password": "hunter2"}, "smtp.password"),
+        (("operations", "backups"), 0, "operations.backups"),
         (("budget", "es_budgett"), 0.1, "budget.es_budgett"),
         (("budget", "es_budget"), -0.1, "budget.es_budget"),
         (("budget", "participation"), 1.0, "budget.participation"),

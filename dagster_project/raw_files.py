@@ -1,0 +1,104 @@
+"""Raw files: the bytes of every input as received, and a list of when they came; the store can be rebuilt from them.
+
+What lives here: where an input's bytes lie, keeping them, the list beside them, reading them back. What does not: what
+is in them (``market_feed``), which of them the store knows (``assets.market_data``).
+"""
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from dagster_project import files, market_feed
+from dagster_project import settings as settings_module
+from dagster_project.settings import Settings
+
+LIST = "arrivals.jsonl"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One input as it came: its hash, its name and ending, when it became known, and up to which day it was used."""
+
+    source_sha256: str
+    origin: str
+    suffix: str
+    known_at: datetime
+    as_of: date
+
+
+class RawFileError(RuntimeError):
+    """Bytes that were kept are missing or changed; the message names the file."""
+
+
+def path_of(settings: Settings, digest: str, suffix: str) -> str:
+    """Return where an input's bytes lie below the profile's folder."""
+    return f"raw/{settings.source.name}/{digest}{suffix}.gz"
+
+
+def keep(settings: Settings, digest: str, raw: market_feed.RawInput, known_at: datetime, as_of: date) -> None:
+    """Keep an input's bytes by content, packed so that equal bytes give equal files, and note its arrival."""
+    folder = settings_module.profile_folder(settings)
+    files.write_atomic(folder / path_of(settings, digest, raw.suffix), gzip.compress(raw.content, mtime=0))
+    row = {
+        "source_sha256": digest,
+        "origin": raw.origin,
+        "suffix": raw.suffix,
+        "known_at": known_at.isoformat(),
+        "as_of": as_of.isoformat(),
+    }
+    path = _list(settings)
+    before = path.read_bytes() if path.is_file() else b""
+    line = json.dumps(row, sort_keys=True).encode() + b"\n"
+    files.write_atomic(path, before + line)
+
+
+def arrivals(settings: Settings) -> list[Arrival]:
+    """List inputs in the order of their arrival; one noted twice by a run that died counts once, the last time.
+
+    Raises
+    ------
+    RawFileError
+        Where the list cannot be read; names the line.
+    """
+    found: dict[str, Arrival] = {}
+    for arrival in _lines(_list(settings)):
+        found.pop(arrival.source_sha256, None)
+        found[arrival.source_sha256] = arrival
+    return list(found.values())
+
+
+def load(settings: Settings, arrival: Arrival) -> market_feed.RawInput:
+    """Read an input back as it was received.
+
+    Raises
+    ------
+    RawFileError
+        Where its bytes are missing or changed.
+    """
+    path = settings_module.profile_folder(settings) / path_of(settings, arrival.source_sha256, arrival.suffix)
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError) as error:
+        raise RawFileError(f"{path}: cannot be read ({error}); bring it back from a copy of the folder") from error
+    if files.sha256(content) != arrival.source_sha256:
+        raise RawFileError(f"{path}: not the bytes that were received; bring it back from a copy of the folder")
+    return market_feed.again(settings, arrival.origin, content, arrival.suffix)
+
+
+def _lines(path: Path) -> Iterator[Arrival]:
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            known_at, as_of = datetime.fromisoformat(row["known_at"]), date.fromisoformat(row["as_of"])
+            yield Arrival(row["source_sha256"], row["origin"], row["suffix"], known_at, as_of)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RawFileError(f"{path}, line {number}: no arrival ({error}); mend or remove that line") from error
+
+
+def _list(settings: Settings) -> Path:
+    return settings_module.profile_folder(settings) / "raw" / settings.source.name / LIST
