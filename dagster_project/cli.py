@@ -223,6 +223,7 @@ def bench(
     name: Annotated[str, typer.Argument(help="Which question: see benchmarks/.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable figures.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Take the long study, where a question has one.")] = False,
+    kills: Annotated[int | None, typer.Option("--kills", min=1, help="How often crash kills a run.")] = None,
 ) -> None:
     """Measure: the figures of README and docs come from here."""
     folder = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -231,9 +232,10 @@ def bench(
         raise UsageError(f"bench {name!r}: known are {', '.join(known)}")
     sys.path.insert(0, str(folder.parent))
     module = importlib.import_module(f"benchmarks.{name}")
-    if full and "full" not in inspect.signature(module.run).parameters:
-        raise UsageError(f"bench {name} has no long study; leave --full out")
-    raise typer.Exit(module.run(json=as_json, **({"full": True} if full else {})))
+    more = ({"full": True} if full else {}) | ({"kills": kills} if kills is not None else {})
+    for option in more.keys() - inspect.signature(module.run).parameters.keys():
+        raise UsageError(f"bench {name} takes no --{option}; leave it out")
+    raise typer.Exit(module.run(json=as_json, **more))
 
 
 @app.command()

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests_support import make_profile, simulated_candles
+from tests_support import make_profile
 
+from benchmarks._small import markets
 from dagster_project.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def candles() -> pd.DataFrame:
     """Two simulated markets over seven hundred days, to 2022-05-31."""
-    return pd.concat([simulated_candles("AAA", 11), simulated_candles("BBB", 12, sigma=0.05)], ignore_index=True)
+    return markets()
 
 
 @pytest.fixture

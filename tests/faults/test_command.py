@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from pypdf import PdfReader
-from tests_support import CONFIG, simulated_candles
+
+from benchmarks._small import CONFIG, simulated_candles
 
 DAY = "2022-05-31"
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,66 +1,37 @@
-"""Kills: at each stage boundary the process dies, a rerun follows, and nothing tells the two histories apart."""
+"""Kills: wherever the process dies, a rerun leaves what an undisturbed run leaves, and no mail arrives twice."""
 
-import subprocess
-import sys
+import random
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests_support import dump, files_of, make_profile
 
-DAY = "2022-05-31"
-RUNNER = """
-import sys
-from datetime import date
-from pathlib import Path
-from dagster_project import settings
-from dagster_project.nightly import run_nightly
-outcome = run_nightly(settings.load(Path(sys.argv[1])), date.fromisoformat(sys.argv[2]))
-sys.exit(0 if outcome.is_success else 1)
-"""
-STAGES = (
-    "candles",
-    "price",
-    "volatility",
-    "reference",
-    "overshoot",
-    "thresholds",
-    "breaches",
-    "coverage",
-    "recommendations",
-)
-POINTS = (
-    "before candles",
-    *(f"after {name}" for name in STAGES),
-    "before report",
-    "committed report",
-    "after report",
-    "written mail",
-    "after mail",
-)
-"""In the order in which a night passes them: a stage that is done already writes nothing when it is run again."""
+from benchmarks._crash import POINTS, Nights, Tally, compare, shake_anywhere, shake_at
+from benchmarks._mail_server import serve
 
-
-def nightly(folder: Path, crash_at: str = "") -> int:
-    return subprocess.run(
-        [sys.executable, "-c", RUNNER, str(folder / "small.toml"), DAY],
-        env={**__import__("os").environ, "PLIMSOLL_CRASH_AT": crash_at},
-        capture_output=True,
-    ).returncode
+FIRST, SECOND = date(2022, 5, 30), date(2022, 5, 31)
 
 
 @pytest.mark.slow
-def test_a_kill_at_each_stage_boundary_leaves_what_an_undisturbed_run_leaves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candles: pd.DataFrame
+def test_kills_at_every_point_and_at_any_instant_leave_what_an_undisturbed_run_leaves(
+    tmp_path: Path, candles: pd.DataFrame
 ) -> None:
-    calm = make_profile(tmp_path / "calm", monkeypatch, candles)
-    assert nightly(tmp_path / "calm") == 0
-    expected, files = dump(calm), files_of(calm)
-    shaken = make_profile(tmp_path / "shaken", monkeypatch, candles)
-    for point in POINTS:
-        assert nightly(tmp_path / "shaken", point) == -9, f"{point}: not reached"
-    assert nightly(tmp_path / "shaken") == 0
-    found = dump(shaken)
-    for table, rows in expected.items():
-        pd.testing.assert_frame_equal(rows, found[table], obj=table)
-    assert files_of(shaken) == files
+    tally = Tally()
+    with serve(tmp_path / "calm-mail") as one, serve(tmp_path / "shaken-mail") as two:
+        calm, shaken = Nights(tmp_path / "calm", candles, one), Nights(tmp_path / "shaken", candles, two)
+        try:
+            shake_at(shaken, FIRST, POINTS, tally, is_quick=True)
+            shake_anywhere(shaken, SECOND, 3, random.Random(7), tally)
+            assert [calm.run(day) for day in (FIRST, SECOND)] == [0, 0]
+            compare(calm, shaken, tally)
+            assert tally.points_missed == []
+            assert tally.is_clean, tally
+            assert tally.kills == len(POINTS) + 3
+            assert tally.mails_settled_by_hand == 2, "one before the server had it, one after"
+            assert len(one.box.mails) == 8
+            log = (tmp_path / "shaken" / "nights.log").read_text()
+            assert "Traceback" not in log, log[-2000:]
+        finally:
+            calm.close()
+            shaken.close()

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests_support import make_profile, simulated_candles
+from tests_support import make_profile
 
 from assets import market_data
 from assets._run import Run
+from benchmarks._small import simulated_candles
 from dagster_project import market_feed
 from dagster_project import settings as settings_module
 from dagster_project.market_feed import COLUMNS, FeedError, RawInput, read

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from mail_server import PASSWORD, Script, Server, serve, silent
 from tests_support import make_profile, noted
 
-from dagster_project import alerts, journal, outbox
+from benchmarks._mail_server import PASSWORD, Script, Server, serve, silent
+from dagster_project import alerts, files, journal, outbox
 from dagster_project import settings as settings_module
 from dagster_project.definitions import warehouse_of
 from dagster_project.settings import Settings
@@ -46,7 +46,7 @@ class Post:
         rows = []
         for recipient in recipients:
             content = mail_of(recipient, pdf)
-            path = f"outbox/{DAY}-{audience}-{abs(hash(recipient)):012x}"[:60] + "-r1.eml"
+            path = f"outbox/{DAY}-{audience}-{files.sha256(recipient.encode())[:12]}-r1.eml"
             (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / path).write_bytes(content)
             rows.append(

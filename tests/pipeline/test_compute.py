@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests_support import CONFIG, complain, die, dump, make_profile, shout
+from tests_support import complain, die, dump, make_profile, shout
 
 from assets.volatility import walk_markets
+from benchmarks._small import CONFIG
 from dagster_project import compute as compute_module
 from dagster_project import doctor
 from dagster_project import settings as settings_module

@@ -9,8 +9,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-from tests_support import dump, files_of, make_profile, simulated_candles
+from tests_support import dump, files_of, make_profile
 
+from benchmarks._small import simulated_candles
 from dagster_project import settings as settings_module
 from dagster_project.definitions import build_defs, warehouse_of
 from dagster_project.settings import Settings

@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,33 +66,44 @@ class Mailbox:
         return [identity for identity, count in Counter(self.message_ids()).items() if count > 1]
 
 
+def _hang_up(server: SMTP) -> None:
+    assert isinstance(server.transport, asyncio.WriteTransport)
+    server.transport.abort()
+
+
 class _Handler:
     def __init__(self, script: Script, box: Mailbox) -> None:
         self.script, self.box = script, box
 
-    async def handle_EHLO(self, server: SMTP, session: Session, envelope: Envelope, hostname: str, lines: list[str]):  # noqa: N802
+    async def handle_EHLO(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, lines: list[str]
+    ) -> list[str]:
         session.host_name = hostname
         self.box.conversations += session.ssl is None
         return lines
 
-    async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]):  # noqa: N802
+    async def handle_MAIL(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         if session.ssl is None:
             self.box.clear_text.append(address)
         envelope.mail_from = address
         return "250 OK"
 
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]):  # noqa: N802
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         answers = self.script.rcpt.get(address) or self.script.rcpt.get("*") or []
         answer = answers.pop(0) if answers else "250 OK"
         if answer == "abort":
-            server.transport.abort()
+            _hang_up(server)
         elif answer == "hang":
             await asyncio.sleep(60)
         elif answer.startswith("2"):
             envelope.rcpt_tos.append(address)
         return answer
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope):  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         (address,) = envelope.rcpt_tos
         answers = self.script.data.get(address) or self.script.data.get("*") or []
         answer = answers.pop(0) if answers else "250 2.0.0 taken"
@@ -101,13 +112,13 @@ class _Handler:
         if answer.startswith("2") or (answer in ("abort", "hang") and self.script.takes_before_abort):
             self.box.mails.append((address, content))
         if answer == "abort":
-            server.transport.abort()
+            _hang_up(server)
         elif answer == "hang":
             await asyncio.sleep(60)
         return answer
 
 
-def _authenticate(box: Mailbox):
+def _authenticate(box: Mailbox) -> Callable[..., AuthResult]:
     def check(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
         assert isinstance(data, LoginPassword)
         box.logins.append(data.login.decode())
@@ -129,7 +140,7 @@ class Server:
     ca_file: Path
 
     def table(self, *, tls: str = "starttls", host: str = "localhost", login: bool = True, timeout: float = 5.0) -> str:
-        """The ``[smtp]`` table of a configuration for this server."""
+        """Return the ``[smtp]`` table of a configuration for this server."""
         lines = [
             "",
             "[smtp]",
@@ -159,8 +170,7 @@ def serve(
     authority = trustme.CA()
     folder.mkdir(parents=True, exist_ok=True)
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    past = datetime(2020, 1, 1)
-    leaf = authority.issue_cert(*names, **({"not_after": past} if is_expired else {}))
+    leaf = authority.issue_cert(*names, not_after=datetime(2020, 1, 1) if is_expired else None)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     leaf.configure_cert(context)
     options: dict[str, Any] = {"data_size_limit": script.size, "enable_SMTPUTF8": False, "timeout": 120}
@@ -204,7 +214,7 @@ def serve(
 
 @contextmanager
 def silent(banner: bytes = b"", drip_seconds: float = 0.0) -> Iterator[int]:
-    """A port that takes connections and says little: nothing, or a byte now and then."""
+    """Open a port that takes connections and says little: nothing, or a byte now and then."""
     listener = socket.create_server(("127.0.0.1", 0))
     is_over = threading.Event()
 
