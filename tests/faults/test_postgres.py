@@ -19,7 +19,7 @@ import pandas as pd
 import psycopg2
 import pytest
 import yaml
-from tests_support import make_profile, simulated_candles
+from tests_support import make_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = "2022-05-31"
