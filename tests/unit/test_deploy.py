@@ -357,3 +357,16 @@ def test_no_instance_file_or_container_file_holds_a_secret() -> None:
     for path in (DEPLOY / "dagster.postgres.yaml", DEPLOY / "compose.yaml"):
         flat = json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")))
         assert not re.search(r'"(password|POSTGRES_PASSWORD)": "', flat), path.name
+
+
+def test_the_page_for_operators_names_what_exists() -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    paths = set(re.findall(rf"{INSTALLED}/([\w./-]*\w)", text)) | set(re.findall(r"`(deploy/[\w./-]*\w)", text))
+    assert len(paths) > 5
+    assert not [path for path in paths if not path.startswith(".venv") and not (ROOT / path).exists()]
+    units = set(re.findall(r"plimsoll-\w+\.(?:timer|service)", text))
+    assert units >= {"plimsoll-nightly.timer", "plimsoll-outbox.timer", "plimsoll-daemon.service"}
+    assert not [name for name in units if not (SYSTEMD / name).is_file()]
+    for name in set(re.findall(r"PLIMSOLL_\w*[A-Z]", text)) - {"PLIMSOLL_PG", "PLIMSOLL_SMTP_PASSWORD"}:
+        places = [SYSTEMD / "environment.example", DEPLOY / "compose.yaml", DEPLOY / "with-secrets"]
+        assert any(name in path.read_text(encoding="utf-8") for path in places), name
