@@ -23,8 +23,8 @@ setup:  ## install what is missing: system libraries, .venv from requirements.lo
 report: setup  ## run the nightly job for one day: PDF, decision.json, mail file
 	@.venv/bin/plimsoll report --config "$$CONFIG" $${AS_OF:+--as-of "$$AS_OF"} $${CANDLES:+--candles "$$CANDLES"}
 
-test:  ## run every test (installs Chromium for those of the web page)
-	@tools/setup.sh browser
+test:  ## run every test (installs Chromium, PostgreSQL and systemd for some of them)
+	@tools/setup.sh tests
 	@.venv/bin/python -m pytest -n 2 -q $(PYTEST_ARGS)
 
 ui: setup  ## open Dagster on http://127.0.0.1:3000

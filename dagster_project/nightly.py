@@ -15,7 +15,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import alerts, endings, logs, runs
+from dagster_project import alerts, endings, history, logs, runs
 from dagster_project.definitions import build_defs
 from dagster_project.jobs import NIGHTLY
 from dagster_project.settings import Settings
@@ -46,7 +46,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         # Two first runs at once would both make the tables of the history, and one of them would fail.
         with (home / ".opening.lock").open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            opened = stack.enter_context(dg.DagsterInstance.get())
+            opened = stack.enter_context(history.opened())
             opened.get_runs(limit=1)
             opened.all_asset_keys()
             opened.all_instigator_state()

@@ -8,6 +8,8 @@ VENV=.venv
 STAMP=$VENV/.plimsoll-setup
 PACKAGES=(libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0)
 LIBRARIES=(libpango-1.0.so.0 libpangoft2-1.0.so.0 libharfbuzz-subset.so.0)
+# The tests of this script put an empty folder in the place of the root of the file system.
+SYSTEM=${PLIMSOLL_SETUP_SYSTEM:-}
 
 # A shell's own Python settings must not leak into the environment that the lock describes.
 unset PYTHONHOME PYTHONPATH PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_PREFIX
@@ -74,6 +76,7 @@ install_packages() {
     command -v apt-get >/dev/null ||
         stop "$what missing and there is no apt-get here;" \
             "install $elsewhere with this system's package manager. On Debian: $command"
+    [[ " $* " != *" postgresql "* ]] || want_no_cluster "${as_root[@]}"
     say "installing Debian packages: $*"
     quietly "apt-get update" "${as_root[@]}" apt-get update -q
     quietly "$command" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
@@ -85,12 +88,27 @@ install_libraries() {
     libraries_are_found "$1" || stop "the system libraries are installed but cannot be loaded; run: ldconfig"
 }
 
-# Only the tests open a browser: `tools/setup.sh browser`.
-find_browser() {
-    [[ ${WANTED:-} == browser ]] || return 0
-    command -v chromium >/dev/null || install_packages "Chromium, which the tests open, is" "Chromium" chromium
+# Debian's package makes a database cluster and starts it at every boot; the tests make servers of their own. Whoever
+# has settled that for this machine keeps it.
+want_no_cluster() {
+    local settled=$SYSTEM/etc/postgresql-common/createcluster.conf
+    [[ ! -e $settled ]] || return 0
+    quietly "writing $settled" "$@" bash -c 'mkdir -p "${1%/*}" && echo "create_main_cluster = false" >"$1"' - "$settled"
+}
+
+# Only the tests open a browser, start a database server and verify units: `tools/setup.sh tests`.
+find_tools_of_tests() {
+    [[ $WANTED == tests ]] || return 0
+    local missing=()
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v systemd-analyze >/dev/null || missing+=(systemd)
+    compgen -G "$SYSTEM/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
+    ((${#missing[@]} == 0)) ||
+        install_packages "programs that the tests start are" "Chromium, systemd-analyze and a PostgreSQL server" \
+            "${missing[@]}"
 }
 WANTED=${1:-}
+[[ -z $WANTED || $WANTED == tests ]] || stop "unknown word $WANTED; run: tools/setup.sh, or tools/setup.sh tests"
 
 # Two makes at once must not build the same environment twice; the second waits for the first.
 exec 9<tools/setup.sh
@@ -111,13 +129,13 @@ fi
 
 if [[ $had_lock == "$lock_key" && $had_project == "$project_key" ]]; then
     libraries_are_found "$VENV/bin/python" || install_libraries "$VENV/bin/python"
-    find_browser
+    find_tools_of_tests
     exit 0
 fi
 
 python=$(find_python)
 libraries_are_found "$python" || install_libraries "$python"
-find_browser
+find_tools_of_tests
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     stop "$python cannot make virtual environments; run: apt-get install -y python3-venv (as root)"
 

@@ -41,6 +41,8 @@ class Machine:
         self.bin = folder / "bin"
         self.notes = folder / "notes"
         self.libraries = folder / "libraries-are-here"
+        self.system = folder / "system"
+        self.system.mkdir()
         (self.project / "tools").mkdir(parents=True)
         self.bin.mkdir()
         for name in ("pyproject.toml", "tools/setup.sh"):
@@ -75,7 +77,8 @@ class Machine:
         self.notes.write_text("")
         return subprocess.run(
             [str(self.bin / "bash"), str(self.project / "tools" / "setup.sh"), *words],
-            env={"PATH": str(self.bin), "HOME": "", "NOTES": str(self.notes), **environment},
+            env={"PATH": str(self.bin), "HOME": "", "NOTES": str(self.notes), "PLIMSOLL_SETUP_SYSTEM": str(self.system)}
+            | environment,
             cwd=os.sep,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -203,18 +206,68 @@ def test_missing_libraries_without_apt_name_them(machine: Machine) -> None:
     assert "no apt-get here" in done.stderr
 
 
-def test_the_browser_is_installed_for_the_tests_only(machine: Machine) -> None:
+TEST_TOOLS = ("chromium", "systemd", "postgresql")
+
+
+def _have(machine: Machine, *packages: str) -> None:
+    """Put on the machine what a package would bring."""
+    for package in packages:
+        if package == "postgresql":
+            programs = machine.system / "usr" / "lib" / "postgresql" / "15" / "bin"
+            programs.mkdir(parents=True)
+            (programs / "initdb").touch()
+        else:
+            machine.fake({"systemd": "systemd-analyze"}.get(package, package), "#!/bin/bash\n")
+
+
+def test_programs_that_tests_start_are_installed_for_the_tests_only(machine: Machine) -> None:
     machine.fake("apt-get", FAKE_APT)
     assert machine.setup(FAKE_NO_LIBRARIES=os.devnull).returncode == 0
-    assert "chromium" not in machine.asked
-    assert machine.setup("browser", FAKE_NO_LIBRARIES=os.devnull).returncode == 0
-    assert "install -y -q --no-install-recommends chromium" in machine.asked
-    machine.fake("chromium", "#!/bin/bash\n")
-    assert machine.setup("browser", FAKE_NO_LIBRARIES=os.devnull).returncode == 0
+    assert "apt-get" not in machine.asked
+    done = machine.setup("tests", FAKE_NO_LIBRARIES=os.devnull)
+    assert done.returncode == 0, done.stderr
+    assert "install -y -q --no-install-recommends chromium systemd postgresql\n" in machine.asked
+    _have(machine, *TEST_TOOLS)
+    again = machine.setup("tests", FAKE_NO_LIBRARIES=os.devnull)
+    assert (again.returncode, again.stderr) == (0, "")
     assert "apt-get" not in machine.asked
 
 
-def test_a_missing_browser_without_root_stops_with_the_command(machine: Machine) -> None:
-    done = machine.setup("browser", FAKE_UID="1000")
+@pytest.mark.parametrize("missing", TEST_TOOLS)
+def test_only_the_missing_program_is_installed(machine: Machine, missing: str) -> None:
+    machine.fake("apt-get", FAKE_APT)
+    _have(machine, *(set(TEST_TOOLS) - {missing}))
+    assert machine.setup("tests", FAKE_NO_LIBRARIES=os.devnull).returncode == 0
+    assert f"install -y -q --no-install-recommends {missing}\n" in machine.asked
+
+
+def test_no_database_is_made_for_the_tests(machine: Machine) -> None:
+    settled = machine.system / "etc" / "postgresql-common" / "createcluster.conf"
+    # What the package's installer will read must be there before it runs.
+    machine.fake("apt-get", FAKE_APT.replace("[[ $1", 'cat "$SETTLED" >> "$NOTES"\n[[ $1'))
+    done = machine.setup("tests", FAKE_NO_LIBRARIES=os.devnull, SETTLED=str(settled))
+    assert done.returncode == 0, done.stderr
+    assert machine.asked.index("create_main_cluster = false") < machine.asked.index("apt-get install")
+    settled.write_text("create_main_cluster = true\n")
+    assert machine.setup("tests", FAKE_NO_LIBRARIES=os.devnull, SETTLED=str(settled)).returncode == 0
+    assert settled.read_text() == "create_main_cluster = true\n", "the machine's own choice was overwritten"
+
+
+def test_missing_programs_of_the_tests_without_root_stop_with_the_command(machine: Machine) -> None:
+    done = machine.setup("tests", FAKE_UID="1000")
     assert done.returncode == 1
-    assert "Run: sudo apt-get install -y --no-install-recommends chromium" in done.stderr
+    assert "Run: sudo apt-get install -y --no-install-recommends chromium systemd postgresql" in done.stderr
+    assert not (machine.system / "etc").exists()
+
+
+def test_an_unknown_word_is_refused(machine: Machine) -> None:
+    done = machine.setup("browser")
+    assert done.returncode == 1
+    assert "unknown word browser" in done.stderr
+    assert machine.asked == ""
+
+
+def test_make_test_asks_for_what_the_tests_start() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "\ntest:" in makefile
+    assert "@tools/setup.sh tests\n" in makefile
