@@ -9,12 +9,13 @@ import inspect
 import json
 import logging
 import sys
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dagster_project import clock
 from dagster_project import settings as settings_module
 from dagster_project.settings import Settings, SettingsError
 
@@ -100,12 +101,12 @@ def _settings(config: Path, candles: Path | None) -> Settings:
 
 def _day(settings: Settings, text: str | None) -> date:
     if text is None:
-        return settings.as_of_default(datetime.now(UTC).date())
+        return settings.as_of_default(clock.now().date())
     try:
         day = date.fromisoformat(text)
     except ValueError:
         raise UsageError(f"--as-of {text!r}: not a day; write it as 2018-12-31") from None
-    first, last = settings.profile.first_partition, settings.as_of_default(datetime.now(UTC).date())
+    first, last = settings.profile.first_partition, settings.as_of_default(clock.now().date())
     if not first <= day <= last:
         raise UsageError(f"--as-of {day}: profile {settings.profile.name!r} covers {first} to {last}")
     return day

@@ -6,7 +6,8 @@ not: command-line words (``cli``), stages (``assets``).
 
 import fcntl
 import os
-import shutil
+import re
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import sqlalchemy.exc
 
+from dagster_project import files
 from dagster_project import settings as settings_module
 from dagster_project.definitions import ROOT, build_defs
 from dagster_project.jobs import NIGHTLY
@@ -23,6 +26,10 @@ from dagster_project.settings import Settings
 
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CORRECTIONS: dict[str, Any] = {"ops": {"delivery": {"config": {"send_corrections": True}}}}
+
+
+class HistoryError(RuntimeError):
+    """Dagster's own record of runs cannot be used; the message names its folder and what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +44,42 @@ class Outcome:
 def dagster_home() -> Path:
     """Return ``DAGSTER_HOME``, or ``dagster`` below the profiles' folder, with the instance file in place."""
     home = Path(os.environ.get("DAGSTER_HOME") or settings_module.home() / "dagster")
-    home.mkdir(parents=True, exist_ok=True)
     target = home / "dagster.yaml"
     if not target.exists():
-        shutil.copyfile(ROOT / "deploy" / "dagster.yaml", target)
+        files.write_atomic(target, (ROOT / "deploy" / "dagster.yaml").read_bytes())
     return home
 
 
 @contextmanager
+def _history() -> Iterator[Path]:
+    """Give the folder of Dagster's record, and put what its database raises into words."""
+    home = Path(os.environ.get("DAGSTER_HOME") or settings_module.home() / "dagster")
+    try:
+        yield dagster_home()
+    except OSError as error:
+        raise HistoryError(
+            f"Dagster's history in {home}: {os.strerror(error.errno) if error.errno else error}; "
+            f"{files.remedy(error, 'DAGSTER_HOME')}, and run again"
+        ) from error
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
+        cause = getattr(error, "orig", None) or error
+        raise HistoryError(
+            f"Dagster's history in {home} cannot be used ({cause}); free space on that disk, make the folder "
+            "writable for this user or set DAGSTER_HOME to another, and run again"
+        ) from error
+
+
+@contextmanager
 def instance() -> Iterator[dg.DagsterInstance]:
-    """Open this machine's Dagster instance."""
-    home = dagster_home()
-    os.environ["DAGSTER_HOME"] = str(home)
-    with ExitStack() as stack:
+    """Open this machine's Dagster instance.
+
+    Raises
+    ------
+    HistoryError
+        Where its folder or its database refuses, here or while it is open.
+    """
+    with _history() as home, ExitStack() as stack:
+        os.environ["DAGSTER_HOME"] = str(home)
         # Two first runs at once would both make the tables of the history, and one of them would fail.
         with (home / ".opening.lock").open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -111,7 +141,9 @@ def _first_error(result: dg.ExecuteInProcessResult) -> str | None:
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
+            # Dagster wraps what a stage raised; the cause below that lacks the file and the remedy.
+            while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
-            return (error.message if error is not None else str(event.message)).strip()
+            # The module of an error says nothing to those who read the message.
+            return re.sub(r"^[\w.]+\.(?=\w+: )", "", (error.message if error is not None else str(event.message)).strip())
     return None

@@ -25,3 +25,10 @@ def aside(path: Path) -> str:
         f"move {path.name}, {path.name}.wal and {path.name}.ledger aside and run again: the source is read "
         "anew, but revisions and arrival times stay behind in the old file"
     )
+
+
+def damaged(path: Path, error: BaseException) -> str:
+    """Say that a database cannot be read, and what to do."""
+    return (
+        f"{path}: DuckDB cannot use it ({first_line(error)}). If it is damaged, run plimsoll restore, or {aside(path)}"
+    )
