@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 ROOT = Path(__file__).resolve().parents[1]
 KIB = 1024
 SERVER = """
@@ -103,6 +105,16 @@ class Commands:
     def close(self) -> None:
         """End the warm process."""
         self._server.communicate()
+
+
+@dataclass(frozen=True)
+class Night:
+    """What an undisturbed night left."""
+
+    day: str
+    folder: Path
+    tables: dict[str, pd.DataFrame]
+    files: dict[str, bytes]
 
 
 class Disk:

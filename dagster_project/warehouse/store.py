@@ -19,7 +19,7 @@ import duckdb
 
 from dagster_project import clock, files, statements
 from dagster_project.warehouse import ledger, schema
-from dagster_project.warehouse.errors import WarehouseBusy, WarehouseError, damaged, first_line
+from dagster_project.warehouse.errors import WarehouseBusy, WarehouseError, first_line, refusal
 from dagster_project.warehouse.session import Session
 
 LOGGER = logging.getLogger("plimsoll.warehouse")
@@ -77,14 +77,14 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             connection = self._connect(path)
             try:
                 session = Session(connection, path)
-                # A store that is refused stays as it was found: closing it would fold a torn log into the database.
+                # A store that is refused or fails stays as it was found: closing would fold a torn log into it.
                 connection.execute("pragma disable_checkpoint_on_shutdown")
                 ledger.compare(path, session.last_commit(), session.row_counts())
-                connection.execute("pragma enable_checkpoint_on_shutdown")
                 yield session
+                connection.execute("pragma enable_checkpoint_on_shutdown")
             except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:
                 # Blocks are checked when they are read, which may be long after the file was opened.
-                raise WarehouseError(damaged(path, error)) from error
+                raise refusal(path, error) from error
             finally:
                 connection.close()
 
@@ -154,14 +154,14 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             connection = duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION})
         except duckdb.Error as error:
-            raise WarehouseError(damaged(path, error)) from error
+            raise refusal(path, error) from error
         try:
             self._lock_down(connection)
             schema.prepare(connection, path)
         except BaseException as error:
             connection.close()
             if isinstance(error, duckdb.Error):
-                raise WarehouseError(damaged(path, error)) from error
+                raise refusal(path, error) from error
             raise
         return connection
 

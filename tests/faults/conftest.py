@@ -1,26 +1,14 @@
 """Fixtures of the fault tests."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from faults_support import Commands
+from faults_support import Commands, Night
 from tests_support import dump, files_of, make_profile
 
 DAY = "2022-03-13"
 """The clocks of New York go forward on it, at 07:00 UTC."""
-
-
-@dataclass(frozen=True)
-class Night:
-    """What an undisturbed night left."""
-
-    day: str
-    folder: Path
-    tables: dict[str, pd.DataFrame]
-    files: dict[str, bytes]
 
 
 @pytest.fixture(scope="session")
