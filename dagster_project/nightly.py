@@ -145,5 +145,7 @@ def _first_error(result: dg.ExecuteInProcessResult) -> str | None:
             while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
             # The module of an error says nothing to those who read the message.
-            return re.sub(r"^[\w.]+\.(?=\w+: )", "", (error.message if error is not None else str(event.message)).strip())
+            return re.sub(
+                r"^[\w.]+\.(?=\w+: )", "", (error.message if error is not None else str(event.message)).strip()
+            )
     return None
