@@ -41,6 +41,8 @@ with warehouse.session() as session:
         put(session, name, 80)
     os.kill(os.getpid(), signal.SIGKILL)
 """
+TOLD = r"plimsoll\.duckdb: DuckDB cannot use it .*plimsoll restore"
+CORRUPT = "IO Error: Corrupt database file: computed checksum 1 does not match"
 Contents = dict[str, bytes]
 
 
@@ -139,15 +141,14 @@ def test_a_whole_commit_lost_from_the_log_is_seen_against_the_ledger(
 def test_damage_that_shows_only_when_a_block_is_read(killed: Contents, lay: Callable[[Contents], Path]) -> None:
     with Warehouse(path=str(lay({}))).session() as session:
         assert len(session.everything("raw_file")) == 540
-        with pytest.raises(WarehouseError, match=r"plimsoll\.duckdb: DuckDB cannot use it .*plimsoll restore"):
-            with session.transaction():
-                noted(session)
-                raise duckdb.IOException("IO Error: Corrupt database file: computed checksum 1 does not match")
+        with pytest.raises(WarehouseError, match=TOLD), session.transaction():
+            noted(session)
+            raise duckdb.IOException(CORRUPT)
     with (
-        pytest.raises(WarehouseError, match=r"plimsoll\.duckdb: DuckDB cannot use it .*plimsoll restore"),
+        pytest.raises(WarehouseError, match=TOLD),
         Warehouse(path=str(lay({}))).session(),
     ):
-        raise duckdb.IOException("IO Error: Corrupt database file: computed checksum 1 does not match")
+        raise duckdb.IOException(CORRUPT)
 
 
 def of_version(content: bytes, number: int) -> bytes:
