@@ -13,11 +13,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project import alerts, heartbeat, mailer, redaction, runs
+from dagster_project import alerts, heartbeat, history, mailer, redaction, runs
 from dagster_project import settings as settings_module
 from dagster_project.compute import Compute, identity, probe
 from dagster_project.definitions import warehouse_of
-from dagster_project.nightly import instance, tidy
+from dagster_project.nightly import tidy
 from dagster_project.settings import Settings
 from dagster_project.warehouse import copies
 
@@ -99,12 +99,12 @@ def _compute(settings: Settings) -> Finding:
 
 def mark_orphans(settings: Settings) -> None:
     """Mark runs failed whose process is gone."""
-    with instance() as opened:
+    with history.opened() as opened:
         tidy(settings, opened)
 
 
 def _orphans(_: Settings) -> Finding:
-    with instance() as opened:
+    with history.opened() as opened:
         found = runs.orphans(opened)
         unclear = opened.get_runs(filters=dg.RunsFilter(statuses=runs.UNFINISHED))
     if found:

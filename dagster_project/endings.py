@@ -4,6 +4,7 @@ What lives here: reading a run's events, and telling the operators of a failure 
 What does not: running (``nightly``), watching the daemon's runs (``sensors``), words and sending (``alerts``).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ import dagster as dg
 
 from dagster_project import alerts
 from dagster_project.settings import Settings
+
+MODULE = re.compile(r"^[\w.]+\.(?=\w+: )")
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,12 @@ def of_events(events: Iterable[dg.DagsterEvent], *, is_success: bool) -> Ending:
 
 def _innermost(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    # Dagster wraps what a stage raised; a cause below that lacks the file and the remedy.
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
-    return (error.message if error is not None else str(event.message)).strip()
+    said = (error.message if error is not None else str(event.message)).strip()
+    # The module of an error says nothing to those who read the message.
+    return MODULE.sub("", said)
 
 
 def tell(settings: Settings, day: str, ending: Ending) -> None:

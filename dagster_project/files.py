@@ -1,8 +1,10 @@
 """Files: writing a result so that it is either there whole or not at all.
 
-What lives here: temp, fsync, rename, fsync of the folder; copying and moving alike; hashes. What does not: contents.
+What lives here: temp, fsync, rename, fsync of the folder; copying and moving alike; hashes; what to do where a disk
+refuses. What does not: contents.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -35,12 +37,23 @@ def write_atomic(path: Path, content: bytes) -> bool:
     Raises
     ------
     OSError
-        The message names the path; the old file, if any, is still there.
+        The message names the path and what to do; the old file, if any, is still there.
     """
     if path.is_file() and path.read_bytes() == content:
         return False
     _write(path, lambda stream: stream.write(content))
     return True
+
+
+def remedy(error: OSError, variable: str = "PLIMSOLL_HOME") -> str:
+    """Say what to do about a disk or folder that refused; ``variable`` names another folder."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free space on that disk"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"make the folder writable for this user or set {variable} to one that is"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"a file stands where a folder belongs: move it away or set {variable} to another folder"
+    return f"see to that disk or set {variable} to another folder"
 
 
 def copy_atomic(source: Path, path: Path, check: Callable[[Path], None]) -> None:
@@ -76,6 +89,17 @@ def hash_of(path: Path) -> str:
 
 
 def _write(path: Path, fill: Callable[[BinaryIO], object], check: Callable[[Path], None] | None = None) -> None:
+    try:
+        _fill(path, fill, check)
+    except OSError as error:
+        # A write that finds the disk full names no file.
+        cause = error.strerror or error
+        told = OSError(f"{path}: cannot be written ({cause}), what was there is kept; {remedy(error)}, and run again")
+        told.errno = error.errno
+        raise told from error
+
+
+def _fill(path: Path, fill: Callable[[BinaryIO], object], check: Callable[[Path], None] | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

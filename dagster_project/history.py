@@ -1,17 +1,22 @@
 """Opening Dagster's history, and saying in one sentence why it cannot be opened.
 
-What lives here: what the instance file, the environment or a database server object to, in words. What does not: where
-the instance lies (``nightly``), what is written to it.
+What lives here: what the instance file, the environment, a folder or a database server object to, in words. What does
+not: where the instance lies (``runs``), what is written to it.
 """
 
+import fcntl
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import dagster as dg
+import sqlalchemy.exc
 
+from dagster_project import files, runs
 from dagster_project.settings import SettingsError
 
 UNSET = re.compile(r'environment variable "(\w+)" which is not set')
@@ -24,25 +29,60 @@ class HistoryError(RuntimeError):
 
 @contextmanager
 def opened() -> Iterator[dg.DagsterInstance]:
-    """Open the instance of ``DAGSTER_HOME``.
+    """Open the instance of this machine, with its tables in place.
 
     Raises
     ------
     SettingsError
         Names every variable that the instance file asks for and the environment lacks.
     HistoryError
-        Says what a database server answered.
+        Where its folder, its files or its database server refuse, now or while it is open.
     """
+    home = runs.home()
+    with _worded(home), ExitStack() as stack:
+        os.environ["DAGSTER_HOME"] = str(runs.prepared_home())
+        # Two first runs at once would both make the tables of the history, and one of them would fail.
+        with (home / ".opening.lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            found = stack.enter_context(_instance())
+            found.get_runs(limit=1)
+            found.all_asset_keys()
+            found.all_instigator_state()
+        yield found
+
+
+@contextmanager
+def _worded(home: Path) -> Iterator[None]:
+    """Put into words what the history's folder or database raises; errors of anything else pass."""
+    try:
+        yield
+    except OSError as error:
+        if not str(error.filename).startswith(str(home)):
+            raise
+        raise HistoryError(
+            f"Dagster's history in {home}: {os.strerror(error.errno) if error.errno else error}; "
+            f"{files.remedy(error, 'DAGSTER_HOME')}, and run again"
+        ) from error
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
+        cause = getattr(error, "orig", None) or error
+        on_disk = "free space on that disk, make the folder writable for this user or set DAGSTER_HOME to another"
+        what = on_disk if isinstance(cause, sqlite3.Error) else "see to the database server"
+        raise HistoryError(
+            f"Dagster's history in {home} cannot be used ({' '.join(str(cause).split())}); {what}, and run again"
+        ) from error
+
+
+def _instance() -> dg.DagsterInstance:
     root = logging.getLogger()
     root.addFilter(_is_no_retry)
     try:
-        found = dg.DagsterInstance.get()
+        return dg.DagsterInstance.get()
     except Exception as error:
+        if isinstance(error, OSError) or isinstance(getattr(error, "orig", error), sqlite3.Error):
+            raise
         raise _explained(error) from error
     finally:
         root.removeFilter(_is_no_retry)
-    with found:
-        yield found
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:

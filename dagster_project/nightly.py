@@ -1,14 +1,11 @@
 """The nightly job without a daemon: the same job that the UI runs, in this process.
 
-What lives here: the Dagster instance of this machine, executing a job for a day or a range, what came out of it,
-telling the operators. What does not: command-line words (``cli``), stages (``assets``), who is alive (``runs``).
+What lives here: executing a job for a day or a range, what came out of it, telling the operators. What does not:
+command-line words (``cli``), stages (``assets``), who is alive (``runs``), opening Dagster's instance (``history``).
 """
 
-import fcntl
-import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -35,22 +32,6 @@ class Mailing:
         """Return it as the delivery stage takes it."""
         knobs = {"send": self.send, "send_corrections": self.corrections, "send_past": self.past}
         return {"ops": {"delivery": {"config": knobs}}}
-
-
-@contextmanager
-def instance() -> Iterator[dg.DagsterInstance]:
-    """Open this machine's Dagster instance."""
-    home = runs.prepared_home()
-    os.environ["DAGSTER_HOME"] = str(home)
-    with ExitStack() as stack:
-        # Two first runs at once would both make the tables of the history, and one of them would fail.
-        with (home / ".opening.lock").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            opened = stack.enter_context(history.opened())
-            opened.get_runs(limit=1)
-            opened.all_asset_keys()
-            opened.all_instigator_state()
-        yield opened
 
 
 def tidy(settings: Settings, opened: dg.DagsterInstance) -> list[str]:
@@ -101,7 +82,7 @@ def run_nightly(
         tags |= dict(zip(runs.RANGE_TAGS, (str(first), day.isoformat()), strict=True))
     mails = (mailing or Mailing()).config() if select is None or "delivery" in select else {}
     run_id = str(uuid.uuid4())
-    with instance() as opened:
+    with history.opened() as opened:
         tidy(settings, opened)
         with runs.claimed(run_id):
             result = job.execute_in_process(

@@ -9,7 +9,6 @@ file: the kernel lets go of it however the process ends, and a process number th
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project import clock
+from dagster_project import clock, files
 from dagster_project import settings as settings_module
 
 FOLDER = "plimsoll_runs"
@@ -36,10 +35,9 @@ def home() -> Path:
 def prepared_home() -> Path:
     """Return `home` with the instance file in place."""
     folder = home()
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / "dagster.yaml"
     if not target.exists():
-        shutil.copyfile(ROOT / "deploy" / "dagster.yaml", target)
+        files.write_atomic(target, (ROOT / "deploy" / "dagster.yaml").read_bytes())
     return folder
 
 

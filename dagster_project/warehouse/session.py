@@ -16,7 +16,7 @@ import pandas as pd
 import sql
 from dagster_project import statements
 from dagster_project.warehouse import ledger
-from dagster_project.warehouse.errors import WarehouseError, first_line
+from dagster_project.warehouse.errors import WarehouseError, first_line, refusal
 from dagster_project.warehouse.hashing import frame_hash
 
 LISTED = 5
@@ -75,6 +75,8 @@ class Session:
             with suppress(duckdb.Error):
                 self._connection.execute("rollback")
             if isinstance(error, duckdb.Error):
+                if "corrupt" in str(error).lower():
+                    raise refusal(self._path, error) from error
                 raise WarehouseError(
                     f"{self._path}: rolled back, nothing of this stage is stored ({first_line(error)}); "
                     "see to the cause (disk space, memory_limit) and run again"

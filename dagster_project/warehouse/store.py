@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +19,7 @@ import duckdb
 
 from dagster_project import clock, files, statements
 from dagster_project.warehouse import copies, ledger, schema
-from dagster_project.warehouse.errors import WarehouseBusy, WarehouseError, aside, first_line
+from dagster_project.warehouse.errors import WarehouseBusy, WarehouseError, first_line, refusal
 from dagster_project.warehouse.session import Session
 
 LOGGER = logging.getLogger("plimsoll.warehouse")
@@ -38,10 +38,10 @@ _held = _Held()
 
 
 def _write_holder(handle: IO[str], text: str) -> None:
-    handle.seek(0)
-    handle.truncate()
-    handle.write(text)
-    handle.flush()
+    """Tell waiters who holds the store; on a full disk they learn less, and the lock holds all the same."""
+    with suppress(OSError):
+        os.ftruncate(handle.fileno(), 0)
+        os.write(handle.fileno(), text.encode())
 
 
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -72,15 +72,19 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WarehouseError(
-                f"{path.parent}: {error.strerror}; set PLIMSOLL_HOME to a folder you may write"
-            ) from error
+            raise WarehouseError(f"{path.parent}: {error.strerror}; {files.remedy(error)}") from error
         with self._locked(path):
             connection = self._connect(path)
             try:
                 session = Session(connection, path)
+                # A store that is refused or fails stays as it was found: closing would fold a torn log into it.
+                connection.execute("pragma disable_checkpoint_on_shutdown")
                 ledger.compare(path, session.last_commit(), session.row_counts())
                 yield session
+                connection.execute("pragma enable_checkpoint_on_shutdown")
+            except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:
+                # Blocks are checked when they are read, which may be long after the file was opened.
+                raise refusal(path, error) from error
             finally:
                 connection.close()
 
@@ -142,7 +146,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             handle = lock_path.open("a+")
         except OSError as error:
-            raise WarehouseError(f"{lock_path}: {error.strerror}; the folder must be writable") from error
+            raise WarehouseError(f"{lock_path}: {error.strerror}; {files.remedy(error)}") from error
         with handle:
             self._wait(handle, path)
             _write_holder(handle, f"{os.getpid()} since {clock.now():%Y-%m-%d %H:%M:%S} UTC\n")
@@ -176,23 +180,38 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 return
 
     def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
+        if not path.exists():
+            self._make(path)
+        return self._opened(path)
+
+    def _make(self, path: Path) -> None:
+        """Make an empty store under another name first: half a database would be refused for ever after."""
+        made = path.with_name(path.name + ".new")
+        try:
+            made.unlink(missing_ok=True)
+            self._opened(made).close()
+            made.replace(path)
+        except (OSError, WarehouseError) as error:
+            raise WarehouseError(
+                f"{path}: cannot be made ({first_line(error.__cause__ or error)}); free space on that disk or set "
+                "PLIMSOLL_HOME to a folder you may write, and run again"
+            ) from error
+        finally:
+            for left in (made, made.with_name(made.name + ".wal")):
+                left.unlink(missing_ok=True)
+
+    def _opened(self, path: Path) -> duckdb.DuckDBPyConnection:
         try:
             connection = duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION})
         except duckdb.Error as error:
-            raise WarehouseError(
-                f"{path}: DuckDB cannot open it ({first_line(error)}). If it is damaged, run plimsoll restore, "
-                f"or {aside(path)}"
-            ) from error
+            raise refusal(path, error) from error
         try:
             self._lock_down(connection)
             schema.prepare(connection, path)
         except BaseException as error:
             connection.close()
             if isinstance(error, duckdb.Error):
-                raise WarehouseError(
-                    f"{path}: DuckDB cannot use it ({first_line(error)}). If it is damaged, run plimsoll restore, "
-                    f"or {aside(path)}"
-                ) from error
+                raise refusal(path, error) from error
             raise
         return connection
 

@@ -175,7 +175,7 @@ def test_a_second_run_waits_for_the_one_that_writes(desk: Desk, candles: pd.Data
 
 
 def test_many_first_runs_at_once_make_one_history(tmp_path: Path) -> None:
-    code = "from dagster_project.nightly import instance\nwith instance() as opened: assert opened.get_runs() == []"
+    code = "from dagster_project import history\nwith history.opened() as opened: assert opened.get_runs() == []"
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path / "dagster")}
     many = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)

@@ -386,7 +386,7 @@ def test_damage_is_named_with_what_to_do(store: Warehouse) -> None:
     path.parent.mkdir()
     path.write_bytes(b"this is a diary, not a database" * 500)
     with (
-        pytest.raises(WarehouseError, match=r"plimsoll\.duckdb: DuckDB cannot open it .*move plimsoll\.duckdb, "),
+        pytest.raises(WarehouseError, match=r"plimsoll\.duckdb: DuckDB cannot use it .*move plimsoll\.duckdb, "),
         store.session(),
     ):
         pass

@@ -338,7 +338,7 @@ def test_what_the_image_holds_is_enough_and_no_more(tmp_path: Path) -> None:
     assert {"requirements.lock", "pyproject.toml", "README.md"} <= {path.name for path in tmp_path.iterdir()}
     wheel = tomllib.loads((tmp_path / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert all((tmp_path / package / "__init__.py").is_file() for package in wheel["packages"])
-    code = "import dagster_project.cli as c, dagster_project.nightly as n\nwith n.instance(): print(c.__file__)"
+    code = "import dagster_project.cli as c, dagster_project.history as h\nwith h.opened(): print(c.__file__)"
     done = subprocess.run(
         [str(tmp_path / "deploy" / "with-secrets"), sys.executable, "-c", code],
         cwd=tmp_path,
