@@ -56,7 +56,9 @@ def _worded(home: Path) -> Iterator[None]:
     """Put into words what the history's folder or database raises; errors of anything else pass."""
     try:
         yield
-    except OSError as error:
+    except OSError as told:
+        # A file that cannot be written says so in words; below them is what the folder answered.
+        error = told.__cause__ if isinstance(told.__cause__, OSError) else told
         if not str(error.filename).startswith(str(home)):
             raise
         raise HistoryError(

@@ -54,7 +54,8 @@ def only_whole(settings: Settings, calm: Night, aside: Path) -> int:
         rows = dump(settings)
     ledger = rows.pop("commit_ledger")
     whole = calm.tables["commit_ledger"].sort_values("commit_number", ignore_index=True).head(len(ledger))
-    pd.testing.assert_frame_equal(ledger.sort_values("commit_number", ignore_index=True), whole)
+    if len(ledger):
+        pd.testing.assert_frame_equal(ledger.sort_values("commit_number", ignore_index=True), whole)
     for table, found_rows in rows.items():
         if len(found_rows):
             pd.testing.assert_frame_equal(found_rows, calm.tables[table], obj=table)
@@ -232,4 +233,5 @@ def test_a_folder_that_cannot_be_used(
         "report", "--config", str(folder / "small.toml"), "--as-of", "2022-05-31", is_ordinary=os.getuid() == 0
     )
     plain(told, str(target), remedy)
-    assert not (folder / "var" / "small").exists()
+    kept = {path.suffix for path in (folder / "var").rglob("*") if path.is_file()} if (folder / "var").is_dir() else set()
+    assert kept <= {".jsonl"}, "only the log may tell of it"
