@@ -64,7 +64,6 @@ def subject(view: ReportView, audience: str, revision: int = 1) -> str:
         named = ", ".join(f"{row['symbol']} {row['side']} {row['mm'].replace(' ', '')}" for row in moved[:3])
         more = f", {len(moved) - 3} more" if len(moved) > 3 else ""
         text = f"[plimsoll] MARGINS {named}{more} · {view.as_of}" if moved else f"[plimsoll] no change · {view.as_of}"
-        text = view.subject if view.status == "withheld" else text
     else:
         text = view.subject
     return words.plain(kind + text.removeprefix("[plimsoll]"))[:LONGEST_SUBJECT]
@@ -96,7 +95,14 @@ def build(view: ReportView, rendered: Rendered, envelope: Envelope) -> bytes:
         multipart/mixed of (alternative of text and (related of HTML and one PNG)), and the attachments: PDF and JSON,
         for the forum the post as well. Message-ID, boundaries and date follow from the decision, the recipient and
         the day, so a rebuilt mail is the same mail.
+
+    Raises
+    ------
+    ValueError
+        Where the report is withheld: only operators hear of it, by an alert.
     """
+    if view.status == "withheld":
+        raise ValueError(f"the report of {view.as_of} is withheld; it is mailed to no reader")
     audience = envelope.audience
     domain = envelope.sender.rpartition("@")[2]
     message = EmailMessage(policy=POLICY)

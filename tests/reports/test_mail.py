@@ -66,11 +66,11 @@ def test_the_same_mail_again_and_another_for_another(mail: bytes, built: ReportV
     assert parsed(corrected)["Message-ID"] != parsed(mail)["Message-ID"]
 
 
-def test_text_from_data_cannot_add_a_header(inputs: ReportInputs, rendered: render.Rendered) -> None:
-    evil = "x\r\nBcc: victim@example.org"
-    made = view.build(replace(inputs, status="withheld", withheld_reason=evil))
-    found = parsed(message.build(made, rendered, ONE))
+def test_text_from_data_cannot_add_a_header(built: ReportView, rendered: render.Rendered) -> None:
+    evil = "[plimsoll] x\r\nBcc: victim@example.org"
+    found = parsed(message.build(replace(built, subject=evil, headline=evil), rendered, ONE))
     assert found["Bcc"] is None
+    assert "x" in found["Subject"]
     assert "\n" not in found["Subject"]
 
 
@@ -107,8 +107,8 @@ def test_every_audience_gets_what_it_reads(
         )
 
 
-def test_a_withheld_night_says_so_to_everybody(inputs: ReportInputs, rendered: render.Rendered) -> None:
+@pytest.mark.parametrize("audience", ["committee", "forum", "desk"])
+def test_no_reader_gets_a_withheld_report(inputs: ReportInputs, rendered: render.Rendered, audience: str) -> None:
     made = view.build(replace(inputs, status="withheld", withheld_reason="check price_broken failed"))
-    for audience in ("committee", "desk"):
-        assert "WITHHELD" in message.subject(made, audience)
-    assert "Publication withheld" in message.subject(made, "forum")
+    with pytest.raises(ValueError, match="withheld; it is mailed to no reader"):
+        message.build(made, rendered, replace(ONE, audience=audience))
