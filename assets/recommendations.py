@@ -10,6 +10,7 @@ from datetime import date, timedelta
 import dagster as dg
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 import plimsoll
 from assets import _run, checks
@@ -79,31 +80,37 @@ def in_force_rows(settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def absorbed_in_force(
+    live: LendingSet | PerpetualSet, product: ProductSpec, side: str, lambda_slippage: ArrayLike
+) -> NDArray[np.float64]:
+    """Log move that a set in force carries over the product's horizon, at the slippage of a day."""
+    deviation, slippage = product.oracle_deviation, np.asarray(lambda_slippage, dtype=np.float64)
+    if isinstance(live, LendingSet):
+        return liquidation.absorbed_move_lending(
+            lt=live.lt_bps / 1e4, bonus=live.bonus_bps / 1e4, oracle_deviation=deviation, side=side
+        )
+    return liquidation.absorbed_move_perpetual(
+        maintenance=live.mm_bps / 1e4,
+        oracle_deviation=deviation,
+        slippage=np.expm1(slippage) if side == "short" else -np.expm1(-slippage),
+        fee=product.fee,
+        side=side,
+    )
+
+
 def _implied(
     product: ProductSpec, side: str, live: LendingSet | PerpetualSet | None, row: pd.Series, events: pd.DataFrame
 ) -> tuple[float | None, str]:
     if live is None or not np.isfinite(row["horizon_hours"]):
         return None, ""
-    deviation = product.oracle_deviation
-    if isinstance(live, LendingSet):
-        move = liquidation.absorbed_move_lending(
-            lt=live.lt_bps / 1e4, bonus=live.bonus_bps / 1e4, oracle_deviation=deviation, side=side
-        )
-    else:
-        slippage = np.expm1(row["lambda_slippage"]) if side == "short" else -np.expm1(-row["lambda_slippage"])
-        move = liquidation.absorbed_move_perpetual(
-            maintenance=live.mm_bps / 1e4,
-            oracle_deviation=deviation,
-            slippage=float(slippage),
-            fee=product.fee,
-            side=side,
-        )
+    move = absorbed_in_force(live, product, side, row["lambda_slippage"])
     unit = row["sigma_eff_daily"] * (row["horizon_hours"] / 24.0) ** row["eta"]
     pool = events[(events["side"] == side) & (events["trigger_depth"] == row["trigger_depth"])]
     return recommendations.implied_probability(pool["overshoot_sigma"].to_numpy(np.float64), float(move) / unit)
 
 
-def _live(market: Market, product: ProductSpec, side: str) -> LendingSet | PerpetualSet | None:
+def live_set(market: Market, product: ProductSpec, side: str) -> LendingSet | PerpetualSet | None:
+    """Return what is in force for a use of a market, or None; short loans have no set of their own."""
     if product.product == "lending":
         use = market.lending.in_force if market.lending else None
         if use is None or side == "short":
@@ -168,7 +175,7 @@ def _propose(
     reason: str | None,
 ) -> list[dict[str, object]]:
     market = settings.markets[symbol]
-    live = _live(market, product, side)
+    live = live_set(market, product, side)
     if newest.empty:
         row, target = pd.Series({"status": "withheld", "horizon_hours": np.nan, "input_hash": ""}), None
         reason = reason or f"not enough data: fewer than {settings.volatility.minimum_any} returns"

@@ -219,6 +219,35 @@ def backtest(
 
 
 @app.command()
+def replay(
+    config: Config = EMBEDDED,
+    as_of: AsOf = None,
+    candles: Candles = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write everything, curves too, here; - for standard output.")
+    ] = None,
+) -> None:
+    """Replay whole policies: the recommended one against parameters in force and simpler rules, over all days."""
+    settings = _settings(config, candles)
+    day = _day(settings, as_of)
+    _show_progress()
+    from dagster_project import policies
+    from dagster_project.nightly import run_nightly
+
+    result = run_nightly(settings, day, select=policies.STAGES)
+    if not result.is_success:
+        _complain(result.error or f"failed checks: {', '.join(result.failed_checks)}", FAILED)
+    found = policies.replays(settings, day)
+    if json_out is not None:
+        text = json.dumps(policies.replay_records(found), sort_keys=True, indent=1) + "\n"
+        if str(json_out) == "-":
+            sys.stdout.write(text)
+            return
+        json_out.write_text(text, encoding="utf-8")
+    sys.stdout.write(policies.render_replays(found))
+
+
+@app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="Which question: see benchmarks/.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable figures.")] = False,

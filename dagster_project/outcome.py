@@ -75,7 +75,8 @@ def _moves(row: Any) -> str:
     return then if now in (then, words.MISSING) else f"{now} → {then}"
 
 
-def _text(table: Table) -> str:
+def text_of(table: Table) -> str:
+    """Return a table as plain text, no line cut and none with blanks at its end."""
     console = Console(width=WIDTH, no_color=True, highlight=False, record=True, file=io.StringIO())
     console.print(table)
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
@@ -115,7 +116,7 @@ def render(found: Summary) -> str:
         "",
         found.headline,
         "",
-        _text(table),
+        text_of(table),
         f"report  {_short(found.pdf)}",
         f"json    {_short(found.json)}",
         *(f"mail    {_short(path)}" for path in found.mails),
@@ -137,11 +138,12 @@ def coverage(settings: Settings, day: date) -> pd.DataFrame:
 
 def coverage_records(table: pd.DataFrame) -> dict[str, Any]:
     """Return the table as plain values: days as text, unknown numbers as null."""
-    rows = [{str(key): _plain(value) for key, value in record.items()} for record in table.to_dict("records")]
+    rows = [{str(key): plain(value) for key, value in record.items()} for record in table.to_dict("records")]
     return {"schema": "plimsoll.backtest/1", "methodology": plimsoll.METHODOLOGY, "rows": rows}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: days as text, what is unknown or not finite as null."""
     if value is pd.NaT:
         return None
     if isinstance(value, pd.Timestamp):
@@ -204,14 +206,14 @@ def _coverage_text(rows: pd.DataFrame) -> str:
             "–" if pd.isna(row.power_double) else f"{row.power_double:.2f}",
             str(row.verdict),
         )
-    return _text(table)
+    return text_of(table)
 
 
 def outbox(settings: Settings) -> list[dict[str, Any]]:
     """Read the outbox as plain values."""
     with warehouse_of(settings).session() as session:
         rows = session.query("outbox")
-    return [{str(key): _plain(value) for key, value in record.items()} for record in rows.to_dict("records")]
+    return [{str(key): plain(value) for key, value in record.items()} for record in rows.to_dict("records")]
 
 
 def render_outbox(rows: list[dict[str, Any]]) -> str:
@@ -232,7 +234,7 @@ def render_outbox(rows: list[dict[str, Any]]) -> str:
             str(row["recipient"]),
             str(row["last_reply"]),
         )
-    return _text(table)
+    return text_of(table)
 
 
 def newest_day(settings: Settings) -> date | None:
