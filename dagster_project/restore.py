@@ -91,9 +91,10 @@ def restore(settings: Settings, *, copy: Path | None = None, is_from_raw: bool =
         mails = _adopt_mails(session, settings)
         missing = _missing_days(session, folder)
         known = set(session.query("known_raw_files")["source_sha256"])
+        taken = {day.date() for day in session.query("candle_commits")["as_of"]}
     for day in missing:
         shutil.copytree(folder / "reports" / str(day), quarantine / "reports" / str(day), dirs_exist_ok=True)
-    arrivals = [one for one in raw_files.arrivals(settings) if one.source_sha256 not in known]
+    arrivals = [one for one in raw_files.arrivals(settings) if one.source_sha256 not in known or one.as_of not in taken]
     _replay(settings, warehouse, arrivals, missing)
     differing = [day for day in missing if not _is_same(folder, quarantine, day)]
     commit = chosen.commit if chosen is not None else 0
