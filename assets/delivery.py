@@ -62,8 +62,10 @@ def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: date,
     mails = mails[mails["as_of"] == pd.Timestamp(day)]
     due, outdated = _due(settings, mails, revision, corrections)
     if is_past and not past:
-        # A day that was mailed already may be corrected; one that never was is history.
-        due = [envelope for envelope in due if envelope.first_message_id is not None]
+        # A day that was mailed already may be corrected, and a mail that waits replaced; one that never was is history.
+        old = mails[mails["message_id"].isin(outdated)]
+        replaced = set(zip(old["audience"], old["recipient"], strict=True))
+        due = [one for one in due if one.first_message_id is not None or (one.audience, one.recipient) in replaced]
     if not due:
         return 0
     rendered = _committed(settings, newest)
