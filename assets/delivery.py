@@ -4,6 +4,7 @@ What lives here: building mails from the report as committed, the outbox rows, c
 does not: states and sending (``dagster_project.outbox``), wording (``reports.message``).
 """
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -151,7 +152,9 @@ def alarm(session: Session, settings: Settings, day: date) -> list[tuple[alerts.
     found = []
     reports = session.query("reports", as_of=day)
     if len(reports) and reports.iloc[-1]["status"] == "withheld":
-        found.append((alerts.Kind.withheld, str(reports.iloc[-1]["headline"])))
+        newest = reports.iloc[-1]
+        reason = json.loads(_committed(settings, newest).json)["withheld_reason"]
+        found.append((alerts.Kind.withheld, f"{newest['headline']}\n{reason}"))
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     rows = session.query("recommendations_of", last=day, **identity)
     stale = rows[rows["reason"].fillna("").str.startswith(STALE)].drop_duplicates("symbol")

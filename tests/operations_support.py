@@ -92,8 +92,8 @@ class Place:
         }
 
 
-def copied(night: Night, folder: Path, plimsoll: Commands, *, more: str = "") -> Place:
-    """Lay a copy of what a night left into a folder of its own."""
+def copied(night: Night, folder: Path, plimsoll: Commands, *, more: str = "", source: Path | None = None) -> Place:
+    """Lay a copy of what a night left into a folder of its own; candles come from the source's folder."""
     for part in ("var", "dagster"):
         shutil.copytree(night.folder / part, folder / part)
-    return Place(folder, plimsoll, night.folder / "candles.parquet", more=more)
+    return Place(folder, plimsoll, (source or night.folder) / "candles.parquet", more=more)
