@@ -15,7 +15,7 @@ import plimsoll
 from assets import _run
 from assets._table import table_metadata
 from assets.risk_report import gather
-from dagster_project import alerts, clock, files, outbox
+from dagster_project import alerts, clock, files, journal, outbox
 from dagster_project import settings as settings_module
 from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
@@ -86,7 +86,7 @@ def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: date,
                 "revision": revision,
                 "message_id": message.message_id(built, envelope),
                 "subject": message.subject(built, envelope.audience, envelope.correction),
-                "state": "pending",
+                "state": "pending" if settings.smtp is not None else outbox.FILED,
                 "eml_path": path,
                 "eml_sha256": files.sha256(content),
                 "decision_id": str(newest["decision_id"]),
@@ -96,6 +96,11 @@ def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: date,
                 "last_reply": "",
             }
         )
+        if settings.smtp is None:
+            # Without it a restore could not tell this mail from one that a server still has to get.
+            journal.append(
+                folder, str(rows[-1]["message_id"]), 0, outbox.FILED, "no server was configured", clock.now()
+            )
     crash_point("written mail")
     frame = pd.DataFrame(rows)
     with session.transaction():

@@ -44,6 +44,8 @@ SILENT_CONVERSATIONS = 2
 SUPERSEDED = "a newer revision of the report takes its place"
 WAITING = ("pending", "deferred")
 SETTLED = ("accepted", "refused", "cancelled")
+FILED = "filed"
+"""Written while no server was configured: a file for somebody's hands, which a server that comes later does not get."""
 
 
 class OutboxError(ValueError):
