@@ -4,6 +4,7 @@ What lives here: building mails from the report as committed, the outbox rows, c
 does not: states and sending (``dagster_project.outbox``), wording (``reports.message``).
 """
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import plimsoll
 from assets import _run
 from assets._table import table_metadata
 from assets.risk_report import gather
-from dagster_project import alerts, clock, files, outbox
+from dagster_project import alerts, clock, files, journal, outbox
 from dagster_project import settings as settings_module
 from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
@@ -62,8 +63,10 @@ def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: date,
     mails = mails[mails["as_of"] == pd.Timestamp(day)]
     due, outdated = _due(settings, mails, revision, corrections)
     if is_past and not past:
-        # A day that was mailed already may be corrected; one that never was is history.
-        due = [envelope for envelope in due if envelope.first_message_id is not None]
+        # A day that was mailed already may be corrected, and a mail that waits replaced; one that never was is history.
+        old = mails[mails["message_id"].isin(outdated)]
+        replaced = set(zip(old["audience"], old["recipient"], strict=True))
+        due = [one for one in due if one.first_message_id is not None or (one.audience, one.recipient) in replaced]
     if not due:
         return 0
     rendered = _committed(settings, newest)
@@ -83,7 +86,7 @@ def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: date,
                 "revision": revision,
                 "message_id": message.message_id(built, envelope),
                 "subject": message.subject(built, envelope.audience, envelope.correction),
-                "state": "pending",
+                "state": "pending" if settings.smtp is not None else outbox.FILED,
                 "eml_path": path,
                 "eml_sha256": files.sha256(content),
                 "decision_id": str(newest["decision_id"]),
@@ -93,6 +96,11 @@ def _deliver_day(session: Session, settings: Settings, run: _run.Run, day: date,
                 "last_reply": "",
             }
         )
+        if settings.smtp is None:
+            # Without it a restore could not tell this mail from one that a server still has to get.
+            journal.append(
+                folder, str(rows[-1]["message_id"]), 0, outbox.FILED, "no server was configured", clock.now()
+            )
     crash_point("written mail")
     frame = pd.DataFrame(rows)
     with session.transaction():
@@ -149,7 +157,9 @@ def alarm(session: Session, settings: Settings, day: date) -> list[tuple[alerts.
     found = []
     reports = session.query("reports", as_of=day)
     if len(reports) and reports.iloc[-1]["status"] == "withheld":
-        found.append((alerts.Kind.withheld, str(reports.iloc[-1]["headline"])))
+        newest = reports.iloc[-1]
+        reason = json.loads(_committed(settings, newest).json)["withheld_reason"]
+        found.append((alerts.Kind.withheld, f"{newest['headline']}\n{reason}"))
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     rows = session.query("recommendations_of", last=day, **identity)
     stale = rows[rows["reason"].fillna("").str.startswith(STALE)].drop_duplicates("symbol")

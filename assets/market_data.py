@@ -70,10 +70,7 @@ def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int
 
 
 def replay(session: Session, settings: Settings, arrival: raw_files.Arrival, run: _run.Run) -> dict[str, int]:
-    """Append what came with an input that was kept, as of then; nothing where the store knows it."""
-    known = session.query("known_raw_files")
-    if ((known["source_sha256"] == arrival.source_sha256) & (known["source"] == settings.source.name)).any():
-        return {}
+    """Append what came with an input that was kept, as of then; what the store knows is not appended again."""
     return _taken(session, settings, run, [raw_files.load(settings, arrival)], pd.Timestamp(arrival.known_at))
 
 
@@ -84,19 +81,20 @@ def _taken(
     rows = pd.concat([raw.frame.assign(source_sha256=digest) for digest, raw in inputs.items()], ignore_index=True)
     accepted, quarantined = screened(settings, rows, run.end, now)
     known_symbols = set(session.query("candle_symbols", source=settings.source.name)["symbol"])
-    bars = _candle_rows(settings, accepted, known_symbols, now)
+    bars = _fresh_candles(session, _candle_rows(settings, accepted, known_symbols, now))
     aside = _fresh(
         _quarantine_rows(settings, quarantined), session.query("quarantine_keys", source=settings.source.name)
     )
     arrived = _raw_rows(settings, inputs, accepted, quarantined, now)
     arrived = _fresh(arrived, session.query("known_raw_files"), RAW_KEYS)
-    # Bytes first: a row that names a raw file must find it.
-    for digest in arrived["source_sha256"]:
+    # Bytes first: a row that names a raw file must find it. The same bytes may give more on a later day.
+    giving = set(arrived["source_sha256"]) | set(bars["source_sha256"]) | set(aside["source_sha256"])
+    for digest in sorted(giving):
         raw_files.keep(settings, digest, inputs[digest], now.to_pydatetime(), run.end)
     crash_point("kept raw files")
     with session.transaction():
         counts = {
-            "candles": _append_candles(session, bars),
+            "candles": session.append("candle", bars, key=CANDLE_KEY) if len(bars) else 0,
             "quarantined": session.insert("candle_quarantine", aside) if len(aside) else 0,
             "raw_files": session.insert("raw_file", arrived) if len(arrived) else 0,
         }
@@ -121,15 +119,14 @@ def _candle_rows(
     return rows
 
 
-def _append_candles(session: Session, rows: pd.DataFrame) -> int:
-    """Append values that differ from the newest stored ones; time and file of arrival make no difference."""
+def _fresh_candles(session: Session, rows: pd.DataFrame) -> pd.DataFrame:
+    """Values that differ from the newest stored ones; time and file of arrival make no difference."""
     if rows.empty:
-        return 0
+        return rows
     stored = session.query("newest_candle_values", source=rows["source"].iloc[0])
     values = ["date", "symbol", "open_usd", "high_usd", "low_usd", "close_usd", "volume", "volume_unit"]
     both = rows.merge(stored[values].assign(is_stored=True), on=values, how="left")
-    fresh = rows[both["is_stored"].isna().to_numpy()]
-    return session.append("candle", fresh, key=CANDLE_KEY) if len(fresh) else 0
+    return rows[both["is_stored"].isna().to_numpy()]
 
 
 def _quarantine_rows(settings: Settings, quarantined: pd.DataFrame) -> pd.DataFrame:

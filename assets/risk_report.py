@@ -192,6 +192,9 @@ def write(session: Session, settings: Settings, run: _run.Run, inputs: ReportInp
     crash_point("committed report")
     for name, content in outputs.items():
         files.write_atomic(folder / relative / name, content)
+    for older in range(1, revision):
+        note = f"Superseded by revision {revision}, decision {inputs.decision_id}.\n"
+        files.write_atomic(folder / relative / f"revision-{older}" / "SUPERSEDED.txt", note.encode())
     return written
 
 

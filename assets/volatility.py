@@ -179,16 +179,19 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         code_version=plimsoll.METHODOLOGY,
     )
     def fit_reference(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
-        run = _run.of(context, settings)
+        run, written = _run.of(context, settings), 0
         with step("reference"):
-            with warehouse.session() as session:
-                prices = session.query("prices", last=run.end)
-                fits = session.query("fits_in_use", last=run.end, **run.identity)
-                stored = session.query("fit_references", last=run.end, **run.identity)
-            rows = compare_fits(prices, fits, stored)
-            with warehouse.session() as session, session.transaction():
-                written = session.append("fit_reference", run.stamped(rows), key=FIT_KEY) if len(rows) else 0
-                _run.commit(session, run, "fit_reference", written, rows)
+            # Each day of a range has a report of its own, whose gate asks for the fits that were in use on that day.
+            for day in run.days:
+                with warehouse.session() as session:
+                    prices = session.query("prices", last=day)
+                    fits = session.query("fits_in_use", last=day, **run.identity)
+                    stored = session.query("fit_references", last=day, **run.identity)
+                rows = run.stamped(compare_fits(prices, fits, stored))
+                with warehouse.session() as session, session.transaction():
+                    added = session.append("fit_reference", rows, key=FIT_KEY) if len(rows) else 0
+                    _run.commit(session, run, "fit_reference", added, rows)
+                written += added
         return dg.MaterializeResult(metadata=dict(table_metadata("fit_reference", written)))
 
     return [volatility_walk, fit_reference]

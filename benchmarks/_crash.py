@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from benchmarks._small import write
 from dagster_project import outbox
 from dagster_project import settings as settings_module
 from dagster_project.definitions import warehouse_of
+from dagster_project.settings import Settings
 
 STAGES = (
     "candles",
@@ -170,7 +171,7 @@ class Nights:
         return line
 
     @contextlib.contextmanager
-    def here(self):  # type: ignore[no-untyped-def]
+    def here(self) -> Iterator[Settings]:
         """Look at the profile from this process."""
         before = dict(os.environ)
         os.environ.update(self.environment)
@@ -199,20 +200,31 @@ class Nights:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table without what is volatile."""
-        out = {}
-        with self.here() as settings, warehouse_of(settings).session() as session:
-            for contract in sql.tables():
-                rows = session.everything(contract.name)
-                gone = [name for name in (*VOLATILE[""], *VOLATILE.get(contract.name, ())) if name in rows]
-                out[contract.name] = rows.drop(columns=gone)
-        return out
+        with self.here() as settings:
+            return tables(settings)
 
     def files(self) -> dict[str, bytes]:
         """Every file that a run publishes."""
         with self.here() as settings:
-            folder = settings_module.profile_folder(settings)
-        every = [path for name in FOLDERS for path in (folder / name).rglob("*")]
-        return {str(p.relative_to(folder)): p.read_bytes() for p in every if p.is_file() and p.suffix in SUFFIXES}
+            return published(settings)
+
+
+def tables(settings: Settings) -> dict[str, pd.DataFrame]:
+    """Every table of a profile without what is volatile."""
+    out = {}
+    with warehouse_of(settings).session() as session:
+        for contract in sql.tables():
+            rows = session.everything(contract.name)
+            gone = [name for name in (*VOLATILE[""], *VOLATILE.get(contract.name, ())) if name in rows]
+            out[contract.name] = rows.drop(columns=gone)
+    return out
+
+
+def published(settings: Settings) -> dict[str, bytes]:
+    """Every file of a profile that a run publishes."""
+    folder = settings_module.profile_folder(settings)
+    every = [path for name in FOLDERS for path in (folder / name).rglob("*")]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in every if p.is_file() and p.suffix in SUFFIXES}
 
 
 def shake_at(nights: Nights, day: date, points: Sequence[str], tally: Tally, *, is_quick: bool = False) -> None:

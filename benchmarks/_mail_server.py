@@ -1,6 +1,7 @@
 """A mail server on loopback that does what a test has written for it, with TLS and certificates of its own."""
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -166,6 +167,8 @@ def serve(
     has_login: bool = True,
 ) -> Iterator[Server]:
     """Run a server until the block ends."""
+    # It repeats with each login that its own library will change.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
     script, box = script or Script(), Mailbox()
     authority = trustme.CA()
     folder.mkdir(parents=True, exist_ok=True)

@@ -84,6 +84,7 @@ def measured(folder: Path, kills: int) -> tuple[Tally, int]:
                 shake_anywhere(shaken, day, min(KILLS_A_NIGHT, kills - tally.kills), rng, tally)
             if calm.run(day) != 0:
                 raise RuntimeError(f"{day}: the undisturbed night failed; see {calm.folder / 'nights.log'}")
+            sys.stderr.write(f"{day}: {tally.kills} of {kills} kills\n")
             nights += 1
         compare(calm, shaken, tally)
     return tally, nights

@@ -44,17 +44,18 @@ class UsageError(ValueError):
 def main() -> None:
     """Run the command line; errors become one plain message and an exit code, never a traceback."""
     try:
-        app(standalone_mode=False)
+        # What a command raises as typer.Exit comes back as a value here.
+        code = app(standalone_mode=False)
     except (SettingsError, UsageError) as error:
         _complain(str(error), USAGE)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
     except typer.Abort:
         _complain("stopped", FAILED)
     except Exception as error:
         if hasattr(error, "format_message"):
             _complain(error.format_message(), USAGE)
         _complain(f"{type(error).__name__}: {error}", FAILED)
+    else:
+        sys.exit(code if isinstance(code, int) else OK)
 
 
 def _complain(message: str, code: int) -> None:

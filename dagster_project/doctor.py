@@ -76,9 +76,10 @@ def _fonts(_: Settings) -> Finding:
 
 def _folder(settings: Settings) -> Finding:
     folder = settings_module.profile_folder(settings)
-    probe = _existing(folder)
-    fine = os.access(probe, os.W_OK)
-    return Finding("folder", fine, str(folder) if fine else f"{probe} is not writable; set PLIMSOLL_HOME or its owner")
+    parts = [_existing(folder), *(sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else ())]
+    shut = [str(one) for one in parts if not os.access(one, os.W_OK | os.X_OK)]
+    remedy = "; set PLIMSOLL_HOME or its owner"
+    return Finding("folder", not shut, f"{', '.join(shut)} is not writable{remedy}" if shut else str(folder))
 
 
 def _store(settings: Settings) -> Finding:

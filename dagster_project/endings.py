@@ -13,6 +13,7 @@ import dagster as dg
 from dagster_project import alerts
 from dagster_project.settings import Settings
 
+WRAPPERS = ("Dagster", dg.RetryRequested.__name__)
 MODULE = re.compile(r"^[\w.]+\.(?=\w+: )")
 
 
@@ -40,8 +41,9 @@ def of_events(events: Iterable[dg.DagsterEvent], *, is_success: bool) -> Ending:
 
 def _innermost(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
-    # Dagster wraps what a stage raised; a cause below that lacks the file and the remedy.
-    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+    # Dagster wraps what a stage raised, and so does a stage that gave up trying again; a cause below that lacks the
+    # file and the remedy.
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith(WRAPPERS):
         error = error.cause
     said = (error.message if error is not None else str(event.message)).strip()
     # The module of an error says nothing to those who read the message.

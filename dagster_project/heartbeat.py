@@ -57,6 +57,6 @@ def overdue(settings: Settings) -> str | None:
         finished = datetime.fromisoformat(str(json.loads(path.read_text())["finished_at"]).removesuffix("Z"))
     except FileNotFoundError:
         return f"{path}: no night has ended yet"
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{path}: cannot be read ({type(error).__name__}: {error})"
     return f"the last night ended at {finished} UTC" if clock.now() - finished > LATE else None

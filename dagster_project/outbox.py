@@ -41,8 +41,11 @@ PATIENT_ATTEMPTS = 3
 """A mail deferred so often is worth an alert."""
 SILENT_CONVERSATIONS = 2
 """So many conversations in a row that end without an answer, and the rest waits."""
+SUPERSEDED = "a newer revision of the report takes its place"
 WAITING = ("pending", "deferred")
 SETTLED = ("accepted", "refused", "cancelled")
+FILED = "filed"
+"""Written while no server was configured: a file for somebody's hands, which a server that comes later does not get."""
 
 
 class OutboxError(ValueError):
@@ -91,6 +94,7 @@ def dispatch(settings: Settings, warehouse: Warehouse, *, only: str | None = Non
             _heal(session, settings)
             with session.transaction():
                 cancel_unwanted(session, settings)
+                _cancel_superseded(session, settings)
             due = [row for row in _rows(session) if _is_due(row) and only in (None, row.message_id)]
         return _Round(settings, settings.smtp, warehouse).send(due)
 
@@ -231,10 +235,24 @@ def cancel_unwanted(session: Session, settings: Settings) -> int:
 
 
 def cancel_outdated(session: Session, settings: Settings, message_ids: list[str]) -> None:
-    """Cancel waiting mails whose report has a newer revision; call it inside a transaction."""
+    """Cancel the mails that are named because newer ones replace them; call it inside a transaction."""
     for row in _rows(session):
         if row.message_id in message_ids:
-            _cancel(session, settings, row, "a newer revision of the report takes its place")
+            _cancel(session, settings, row, SUPERSEDED)
+
+
+def _cancel_superseded(session: Session, settings: Settings) -> None:
+    """Cancel what waits although its report has a newer revision, which may be withheld or not mailed yet."""
+    waiting = [row for row in _rows(session) if row.state in WAITING]
+    newest = {row.as_of: _newest_revision(session, row) for row in waiting}
+    for row in waiting:
+        if row.revision < newest[row.as_of]:
+            _cancel(session, settings, row, SUPERSEDED)
+
+
+def _newest_revision(session: Session, row: Any) -> int:
+    reports = session.query("reports", as_of=row.as_of.date())
+    return int(reports["revision"].max()) if len(reports) else int(row.revision)
 
 
 def order(settings: Settings, warehouse: Warehouse, identity: str, what: str, *, is_confirmed: bool) -> Any:
@@ -266,6 +284,12 @@ def order(settings: Settings, warehouse: Warehouse, identity: str, what: str, *,
         _heal(session, settings)
         row = _named(session, identity)
         state, words = _ordered(row, what, is_confirmed=is_confirmed)
+        newest = _newest_revision(session, row)
+        if what == "resend" and row.revision < newest:
+            raise OutboxError(
+                f"mail {_short(row)} is about revision {row.revision} of a report that has revision {newest}; mail "
+                f"that one: plimsoll report --as-of {row.as_of.date()} --stage delivery --send-corrections"
+            )
         folder = settings_module.profile_folder(settings)
         journal.append(folder, row.message_id, int(row.attempts), state, words, clock.now())
         with session.transaction():

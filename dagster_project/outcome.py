@@ -5,6 +5,7 @@ not: the numbers themselves, the PDF.
 """
 
 import io
+import json
 import math
 from dataclasses import dataclass
 from datetime import date
@@ -38,6 +39,8 @@ class Summary:
     as_of: date
     status: str
     headline: str
+    reason: str
+    """Why it is withheld; empty where it is not."""
     pdf: Path
     json: Path
     mails: tuple[Path, ...]
@@ -57,12 +60,14 @@ def summary(settings: Settings, day: date) -> Summary:
         mails = session.query("outbox")
     newest = reports.iloc[-1]
     mine = mails[mails["as_of"] == pd.Timestamp(day)]
+    decided = folder / str(newest["report_path"]) / "decision.json"
     return Summary(
         as_of=day,
         status=str(newest["status"]),
         headline=str(newest["headline"]),
+        reason=str(json.loads(decided.read_bytes())["withheld_reason"] or ""),
         pdf=folder / str(newest["report_path"]) / "report.pdf",
-        json=folder / str(newest["report_path"]) / "decision.json",
+        json=decided,
         mails=tuple(folder / path for path in mine["eml_path"]),
         decisions=rows,
     )
@@ -115,6 +120,7 @@ def render(found: Summary) -> str:
     lines = [
         "",
         found.headline,
+        *([found.reason] if found.reason else []),
         "",
         text_of(table),
         f"report  {_short(found.pdf)}",

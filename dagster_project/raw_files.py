@@ -56,17 +56,19 @@ def keep(settings: Settings, digest: str, raw: market_feed.RawInput, known_at: d
 
 
 def arrivals(settings: Settings) -> list[Arrival]:
-    """List inputs in the order of their arrival; one noted twice by a run that died counts once, the last time.
+    """List inputs in the order of their arrival, once for each day on which they gave something new.
+
+    One that was noted twice for a day, by a run that died, counts once, the last time.
 
     Raises
     ------
     RawFileError
         Where the list cannot be read; names the line.
     """
-    found: dict[str, Arrival] = {}
+    found: dict[tuple[str, date], Arrival] = {}
     for arrival in _lines(_list(settings)):
-        found.pop(arrival.source_sha256, None)
-        found[arrival.source_sha256] = arrival
+        found.pop((arrival.source_sha256, arrival.as_of), None)
+        found[arrival.source_sha256, arrival.as_of] = arrival
     return list(found.values())
 
 

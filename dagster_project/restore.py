@@ -16,7 +16,7 @@ import pandas as pd
 
 import plimsoll
 from assets import _run, market_data
-from dagster_project import clock, files, journal, raw_files
+from dagster_project import clock, files, journal, outbox, raw_files
 from dagster_project import settings as settings_module
 from dagster_project.definitions import build_defs, warehouse_of
 from dagster_project.nightly import Mailing, run_nightly
@@ -91,9 +91,10 @@ def restore(settings: Settings, *, copy: Path | None = None, is_from_raw: bool =
         mails = _adopt_mails(session, settings)
         missing = _missing_days(session, folder)
         known = set(session.query("known_raw_files")["source_sha256"])
+        taken = {day.date() for day in session.query("candle_commits")["as_of"]}
     for day in missing:
         shutil.copytree(folder / "reports" / str(day), quarantine / "reports" / str(day), dirs_exist_ok=True)
-    arrivals = [one for one in raw_files.arrivals(settings) if one.source_sha256 not in known]
+    arrivals = [one for one in raw_files.arrivals(settings) if one.source_sha256 not in known or one.as_of not in taken]
     _replay(settings, warehouse, arrivals, missing)
     differing = [day for day in missing if not _is_same(folder, quarantine, day)]
     commit = chosen.commit if chosen is not None else 0
@@ -152,18 +153,20 @@ def _compute(settings: Settings, day: date) -> None:
 def _adopt_mails(session: Session, settings: Settings) -> int:
     """Write rows of mails that lie in the outbox without one; the journal says how far each had come.
 
-    Where there is a server but no journal, nobody can say which were sent: they are unknown.
+    Where there is a server but no journal, nobody can say which were sent: they are unknown. Without a server they are
+    files for somebody's hands.
     """
     folder = settings_module.profile_folder(settings)
     known = set(session.query("outbox")["eml_path"])
     steps = journal.latest(folder)
-    has_record = settings.smtp is None or (folder / journal.NAME).is_file()
+    otherwise = "pending" if (folder / journal.NAME).is_file() else "unknown"
+    otherwise = outbox.FILED if settings.smtp is None else otherwise
     rows = []
     for path in sorted((folder / "outbox").glob("*.eml")):
         name = MAIL.match(path.name)
         if name is None or f"outbox/{path.name}" in known:
             continue
-        rows.append(_row(path, name, steps, "pending" if has_record else "unknown"))
+        rows.append(_row(path, name, steps, otherwise))
     if rows:
         frame = pd.DataFrame(rows)
         with session.transaction():

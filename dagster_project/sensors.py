@@ -52,6 +52,8 @@ def build(settings: Settings, warehouse: Warehouse) -> list[Any]:
         description="Starts send_mail where a mail is due again.",
     )
     def due_mails() -> dg.SkipReason | dg.RunRequest:
+        if settings.smtp is None:
+            return dg.SkipReason(outbox.NO_SERVER)
         alerts.send_waiting(settings)
         try:
             with warehouse.model_copy(update={"lock_wait_seconds": 1.0}).session() as session:

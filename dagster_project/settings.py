@@ -27,6 +27,7 @@ HOST = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,189}|[0-9a-fA-F:]{1,39})$")
 LINK = re.compile(r"^https://[A-Za-z0-9.-]+(:\d{1,5})?/([A-Za-z0-9._~/-]*/)?$")
 VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]{0,63}$")
 SCHEDULER = re.compile(r"^(tcp|tls)://[A-Za-z0-9.\[\]:-]{1,190}:\d{1,5}$")
+IN_ADDRESS = re.compile(r"[^/\s:@'\"]+:[^/\s@'\"]+(?=@)")
 CONFIG_SIZE_CAP = 1_000_000
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -469,7 +470,8 @@ def load(path: Path) -> Settings:
 
 
 def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ")
+    """Say what is wrong, without a password that was put into an address by mistake."""
+    return IN_ADDRESS.sub("[hidden]", message.removeprefix("Value error, "))
 
 
 def home() -> Path:

@@ -13,7 +13,7 @@ from benchmarks._small import write
 from dagster_project import settings as settings_module
 from dagster_project.definitions import warehouse_of
 from dagster_project.settings import Settings
-from dagster_project.warehouse import Session
+from dagster_project.warehouse import Session, Warehouse
 
 
 def make_profile(folder: Path, monkeypatch: pytest.MonkeyPatch, candles: pd.DataFrame) -> Settings:
@@ -39,10 +39,10 @@ def noted(session: Session, rows: int = 1) -> None:
     )
 
 
-def dump(settings: Settings) -> dict[str, pd.DataFrame]:
+def dump(settings: Settings, warehouse: Warehouse | None = None) -> dict[str, pd.DataFrame]:
     """Every table of a profile in a canonical order, without what names a run."""
     out = {}
-    with warehouse_of(settings).session() as session:
+    with (warehouse or warehouse_of(settings)).session() as session:
         for contract in sql.tables():
             rows = session.everything(contract.name)
             rows = rows.drop(columns=[c for c in ("run_id", "known_at", "changed_at") if c in rows])

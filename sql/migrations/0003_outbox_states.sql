@@ -1,5 +1,5 @@
 -- @migration 3
--- @about Mails are sent: an outbox row counts its attempts and says when the next is due and what the server said. Rows of before were files that nobody had tried to send.
+-- @about Mails are sent: an outbox row counts its attempts and says when the next is due and what the server said. Rows of before were files that no server was to get.
 alter table outbox rename to outbox_2;
 
 create table outbox (
@@ -27,7 +27,7 @@ select
     revision,
     message_id,
     subject,
-    state,
+    'filed' as state,
     eml_path,
     eml_sha256,
     decision_id,

@@ -9,7 +9,7 @@ create table if not exists outbox (
     revision integer not null, -- revision of the report
     message_id varchar not null, -- deterministic Message-ID
     subject varchar not null, -- as in the mail
-    state varchar not null, -- pending, sending, accepted, refused, deferred, unknown or cancelled
+    state varchar not null, -- filed, pending, sending, accepted, refused, deferred, unknown or cancelled
     eml_path varchar not null, -- file below the profile's folder
     eml_sha256 varchar not null, -- of the mail file
     decision_id varchar not null, -- of the report inside

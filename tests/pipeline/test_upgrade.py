@@ -19,6 +19,13 @@ def store(tmp_path: Path) -> Warehouse:
     return Warehouse(path=str(tmp_path / "store" / "plimsoll.duckdb"), lock_wait_seconds=0.2)
 
 
+VERSION_2 = """
+alter table outbox drop column attempts;
+alter table outbox drop column next_attempt_at;
+alter table outbox drop column changed_at;
+alter table outbox drop column last_reply;
+update schema_version set version = 2;
+"""
 VERSION_1 = """
 alter table volatility_fit drop column gamma;
 alter table volatility_fit drop column lam;
@@ -28,7 +35,13 @@ alter table volatility_fit drop column other_sigma_ratio;
 drop table fit_reference;
 update schema_version set version = 1;
 """
-"""Takes back what later versions added."""
+"""Each takes back what the version after it added."""
+MAIL_2 = """
+insert into outbox by name select
+    date '2022-05-31' as as_of, 'committee' as audience, 'one@example.org' as recipient, 1 as revision,
+    '<a@example.org>' as message_id, 's' as subject, 'pending' as state, 'outbox/a.eml' as eml_path,
+    'abc' as eml_sha256, 'd' as decision_id
+"""
 FIT_1 = """
 insert into volatility_fit by name select
     date '2022-05-31' as fit_end, 'AAA' as symbol, 'garch_t' as model, '1.0.0' as methodology, 'abc' as config_hash,
@@ -42,8 +55,17 @@ def as_version_1(store: Warehouse) -> None:
     with store.session():
         pass
     with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_2)
         connection.execute(VERSION_1)
         connection.execute(FIT_1)
+
+
+def as_version_2(store: Warehouse) -> None:
+    with store.session():
+        pass
+    with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_2)
+        connection.execute(MAIL_2)
 
 
 def test_a_store_of_the_first_version_is_brought_up_and_keeps_its_rows(store: Warehouse) -> None:
@@ -61,10 +83,20 @@ def test_a_store_of_the_first_version_is_brought_up_and_keeps_its_rows(store: Wa
     assert comments[0][0].startswith("constraints that the optimum lies on")
 
 
-def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_store(store: Warehouse) -> None:
+def test_mails_of_the_second_version_are_files_that_no_server_gets(store: Warehouse) -> None:
+    as_version_2(store)
+    with store.session() as session:
+        row = session.everything("outbox").iloc[0]
+    assert (row["recipient"], row["message_id"]) == ("one@example.org", "<a@example.org>")
+    assert (row["state"], row["attempts"], row["last_reply"]) == ("filed", 0, "")
+    assert str(row["changed_at"].date()) == "2022-06-01"
+
+
+@pytest.mark.parametrize("step", ["migration 2", "migration 3"])
+def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_store(store: Warehouse, step: str) -> None:
     as_version_1(store)
     code = f"from dagster_project.warehouse import Warehouse\nwith Warehouse(path={store.path!r}).session(): pass"
-    environment = {**os.environ, "PLIMSOLL_CRASH_AT": "migration 2"}
+    environment = {**os.environ, "PLIMSOLL_CRASH_AT": step}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -9
     with duckdb.connect(store.path) as connection:
         assert connection.execute("select version from schema_version").fetchall() == [(1,)]
