@@ -1,7 +1,7 @@
-"""Gates: the SQL checks that every published number must pass, as asset checks and as what readers verify again.
+"""Gates: what every published number must pass, as asset checks and as what readers verify again.
 
-What lives here: which check guards which table, whether it blocks, and running it with the parameters it names. What
-does not: the rules (``sql/checks``).
+What lives here: which check guards which table, whether it blocks, running it with the parameters it names, and the
+watch over the model in use. What does not: the rules (``sql/checks``, ``plimsoll.monitoring``).
 """
 
 import re
@@ -14,6 +14,7 @@ import plimsoll
 import sql
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
+from plimsoll import monitoring
 
 BLOCKING: dict[str, tuple[str, ...]] = {
     "candle": ("candle_revisions",),
@@ -37,6 +38,8 @@ GRAIN_TABLES = (
     "recommendation",
 )
 SAMPLE = 5
+MODEL_ALARM = "model_alarm"
+WATCHED_RATE = 0.01
 
 
 def parameters(name: str, settings: Settings, last: date) -> dict[str, object]:
@@ -66,10 +69,30 @@ def verify(session: Session, settings: Settings, last: date) -> pd.DataFrame:
                 bad = failures(session, name, settings, last)
                 detail = "" if bad.empty else f"{len(bad)} row(s), first: {_first(bad)}"
                 rows.append((name, blocking, bad.empty, detail))
+    open_alarms = alarm(session, settings, last)
+    rows.append((MODEL_ALARM, True, open_alarms is None, open_alarms or ""))
     for name in GRAIN_TABLES:
         bad = session.contract_failures(name)
         rows.append((f"{name}_grain", True, bad.empty, "" if bad.empty else f"{len(bad)} row(s), first: {_first(bad)}"))
     return pd.DataFrame(rows, columns=["name", "is_blocking", "is_passed", "detail"])
+
+
+def watches(session: Session, settings: Settings, last: date) -> dict[tuple[str, str], monitoring.Watch]:
+    """Watch the overshoot estimate in use at one percent, by series and side, up to a day."""
+    facts = session.query("evidence", last=last, methodology=plimsoll.METHODOLOGY, config_hash=settings.config_hash)
+    found = {}
+    for (series, side), group in facts.groupby(["series", "side"], sort=True):
+        answered = settings.monitoring.dates(str(series), str(side))
+        found[str(series), str(side)] = monitoring.watch(group, WATCHED_RATE, answered)
+    return found
+
+
+def alarm(session: Session, settings: Settings, last: date) -> str | None:
+    """Say which alarms nobody has answered for, and how to, or None."""
+    told = monitoring.objection(watches(session, settings, last))
+    if told is None:
+        return None
+    return f"{told}. Look into it, then answer for it in the configuration: [[monitoring.acknowledged]]"
 
 
 def objection(results: pd.DataFrame) -> str | None:
@@ -94,7 +117,30 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
     made += [
         _check(settings, partitions, table, name, is_blocking=False) for table, ns in WARNING.items() for name in ns
     ]
-    return made + [_grain_check(partitions, table) for table in GRAIN_TABLES]
+    return [*made, _alarm_check(settings, partitions), *(_grain_check(partitions, table) for table in GRAIN_TABLES)]
+
+
+def _alarm_check(settings: Settings, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset="coverage",
+        name=MODEL_ALARM,
+        blocking=True,
+        partitions_def=partitions,
+        description="Betting against the overshoot estimate in use has not won twentyfold, or somebody answers for it.",
+    )
+    def check(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+        last = date.fromisoformat(max(context.partition_keys))
+        with warehouse.session() as session:
+            found = watches(session, settings, last)
+            told = alarm(session, settings, last)
+        wealth = {f"{series} {side}": dg.MetadataValue.text(one.state) for (series, side), one in found.items()}
+        return dg.AssetCheckResult(
+            passed=told is None,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={**wealth, "open_alarms": told or "none"},
+        )
+
+    return check
 
 
 def _grain_check(partitions: dg.PartitionsDefinition, table: str) -> dg.AssetChecksDefinition:

@@ -202,6 +202,7 @@ def backtest(
     day = _day(settings, as_of)
     _show_progress()
     from dagster_project import outcome as outcome_module
+    from dagster_project import trial
     from dagster_project.nightly import run_nightly
 
     stages = ["candle", "price", "volatility_fit", "volatility_forecast", "fit_reference", "overshoot_quantile"]
@@ -211,12 +212,12 @@ def backtest(
         _complain(result.error or f"failed checks: {', '.join(result.failed_checks)}", FAILED)
     table = outcome_module.coverage(settings, day)
     if json_out is not None:
-        text = json.dumps(outcome_module.coverage_records(table), sort_keys=True, indent=1) + "\n"
+        text = json.dumps(trial.everything(settings, day, table), sort_keys=True, indent=1) + "\n"
         if str(json_out) == "-":
             sys.stdout.write(text)
             return
         json_out.write_text(text, encoding="utf-8")
-    sys.stdout.write(outcome_module.render_coverage(table))
+    sys.stdout.write(outcome_module.render_coverage(table) + "\n" + trial.render(*trial.read(settings, day)))
 
 
 @app.command()

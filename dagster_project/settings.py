@@ -18,6 +18,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from dagster_project.acknowledgements import Monitoring
+
 SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
 PROFILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
 SOURCE = re.compile(r"^[a-z0-9][a-z0-9_]{0,39}$")
@@ -390,6 +392,7 @@ class Settings(_Strict):
     budget: BudgetKnobs = BudgetKnobs()
     compute: ComputeKnobs = ComputeKnobs()
     operations: OperationsKnobs = OperationsKnobs()
+    monitoring: Monitoring = Monitoring()
     markets: dict[str, Market]
 
     @field_validator("markets")
@@ -417,6 +420,7 @@ class Settings(_Strict):
                 "mail": True,
                 "smtp": True,
                 "operations": True,
+                "monitoring": True,
                 "compute": True,
                 "profile": {"title", "about", "is_schedule_on"},
                 "source": {"path"},
