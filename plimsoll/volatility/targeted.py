@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from plimsoll.volatility.batch import kernels
+from plimsoll.volatility.batch.jit import settle
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +53,7 @@ def fit_targeted(returns_percent: Floats) -> TargetedFit:
         The best of three starts. Source: Engle and Mezrich 1996.
     """
     y = np.ascontiguousarray(returns_percent, dtype=np.float64)
+    settle()
     facts, gradient = np.empty(kernels.FACTS), np.empty(kernels.PARAMETERS)
     kernels.window_facts(y, facts)
     variance, buffers = float(facts[kernels.VARIANCE]), np.empty((kernels.BUFFERS, len(y)))

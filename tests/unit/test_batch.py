@@ -1,9 +1,11 @@
 """The batch engine: printed optima, gradients, constraints, agreement with ``arch``, and sameness to the bit."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -450,6 +452,23 @@ def test_second_process_finds_the_machine_code() -> None:
     if done.returncode != 0:  # the first run of all had to compile the second kernel itself
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_process_that_compiles_and_one_that_loads_give_the_same_bits(tmp_path: Path) -> None:
+    """The stored code of a kernel has copies of those that it calls, which add in another order."""
+    code = (
+        "import hashlib\n"
+        "import numpy as np\n"
+        "from plimsoll.volatility.batch import BatchSpec, fit_windows\n"
+        "r = np.random.default_rng(0).standard_t(5, 500)\n"
+        "fits = fit_windows([r], [np.arange(300, 500)], 300, BatchSpec('garch', 'student_t'))\n"
+        "parts = [fits.alpha, fits.beta, fits.nu, fits.loglikelihood, fits.sigma2_next]\n"
+        "print(hashlib.sha256(np.concatenate(parts).tobytes()).hexdigest())\n"
+    )
+    fresh = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    said = [subprocess.run([sys.executable, "-c", code], env=fresh, capture_output=True, check=True) for _ in range(2)]
+    assert said[0].stdout == said[1].stdout
 
 
 def test_machine_code_is_tied_to_code_and_constants(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plimsoll.volatility.batch import kernels
-from plimsoll.volatility.batch.jit import compiled
+from plimsoll.volatility.batch.jit import compiled, settle
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -137,6 +137,7 @@ def measure_windows(
     -----
     Sources: Ljung and Box 1978; likelihoods as in `kernels.evaluate`.
     """
+    settle()
     out = np.empty((len(ends), _MEASURES))
     _measure(
         law,

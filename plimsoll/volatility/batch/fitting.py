@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plimsoll.volatility.batch import chains, kernels, optimiser
+from plimsoll.volatility.batch.jit import settle
 from plimsoll.volatility.batch.types import BatchFits, BatchSpec
 
 Floats = NDArray[np.float64]
@@ -93,6 +94,7 @@ def fit_windows(
     if threads < 1:
         raise ValueError(f"threads is {threads}; give 1 or more")
     returns, stops = _checked(series, ends, window)
+    settle()
     owner = np.repeat(np.arange(len(stops)), [len(one) for one in stops]).astype(np.int64)
     all_ends = np.concatenate([*stops, np.empty(0, dtype=np.int64)])
     rows = len(all_ends)

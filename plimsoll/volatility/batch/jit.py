@@ -6,6 +6,7 @@ that tells stored machine code of another version. What does not: kernels.
 
 from collections.abc import Callable
 from hashlib import sha256
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import llvmlite.binding
@@ -22,6 +23,9 @@ F = TypeVar("F", bound=Callable[..., object])
 _LOOSE = ("arcp", "contract", "nsz", "reassoc")
 
 _so_far = sha256()
+_kernels: list[Any] = []  # as defined, which is before those that call them
+_unsettled = Lock()
+_settled: set[int] = set()
 
 
 def fingerprint(function: Callable[..., object]) -> bytes:
@@ -55,6 +59,7 @@ def _compile(function: F, **options: Any) -> F:
     _so_far.update(fingerprint(function) + repr(sorted(options)).encode())
     if hasattr(dispatcher, "_cache"):  # a plain function where compilation is switched off
         dispatcher._cache._cache_file._source_stamp = _so_far.hexdigest()
+        _kernels.append(dispatcher)
     return cast("F", dispatcher)
 
 
@@ -88,6 +93,23 @@ def compiled_loosely(function: F) -> F:
         The same signature.
     """
     return _compile(function, fastmath=set(_LOOSE))
+
+
+def settle() -> None:
+    """Load the stored machine code of every kernel, each before those that call it; call it before the first kernel.
+
+    Notes
+    -----
+    The stored code of a kernel has a copy of each kernel that it calls, optimised in its place, with sums in another
+    order. The linker takes the first definition that it meets. A process that compiles meets the kernel itself first;
+    one that loads only what is called from outside would meet the copy, and its last digits would differ.
+    """
+    with _unsettled:
+        for number in range(len(_kernels)):
+            if number not in _settled:
+                for signature, *_ in _kernels[number]._cache._cache_file._load_index():
+                    _kernels[number].compile(signature)
+                _settled.add(number)
 
 
 def stamp() -> str:
