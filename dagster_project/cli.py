@@ -250,6 +250,48 @@ def replay(
 
 
 @app.command()
+def compare(
+    methodology: Annotated[
+        list[str] | None, typer.Option("--methodology", help="A stored version, or VERSION:HASH; give it twice.")
+    ] = None,
+    config: Annotated[
+        list[Path] | None, typer.Option("--config", help="Configuration file; twice to compare two of one profile.")
+    ] = None,
+    as_of: AsOf = None,
+    candles: Candles = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write everything here; - for standard output.")
+    ] = None,
+) -> None:
+    """Compare two methods, or two configurations, over the last year: numbers, verdicts, decisions."""
+    versions, paths = methodology or [], config or []
+    if (len(versions), len(paths)) not in {(2, 0), (2, 1), (0, 2)}:
+        raise UsageError("name two sides: --methodology A --methodology B [--config F], or --config A --config B")
+    chosen = [_settings(path, candles) for path in paths or [EMBEDDED]]
+    day = min(_day(settings, as_of) for settings in chosen)
+    _show_progress()
+    from dagster_project import changes
+
+    found: changes.Changes | changes.Side
+    try:
+        if versions:
+            found = changes.of_methods(chosen[0], (versions[0], versions[1]), day)
+        else:
+            found = changes.of_configurations((paths[0], chosen[0]), (paths[1], chosen[1]), day)
+    except changes.ChangesError as error:
+        raise UsageError(str(error)) from error
+    except changes.RunError as error:
+        _complain(str(error), FAILED)
+    if json_out is not None:
+        text = json.dumps(changes.as_records(found), sort_keys=True, indent=1) + "\n"
+        if str(json_out) == "-":
+            sys.stdout.write(text)
+            return
+        json_out.write_text(text, encoding="utf-8")
+    sys.stdout.write(changes.render(found))
+
+
+@app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="Which question: see benchmarks/.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable figures.")] = False,

@@ -9,7 +9,7 @@ import pytest
 import sql
 from dagster_project.warehouse import Session, Warehouse
 
-DAYS = {"last", "as_of"}
+DAYS = {"first", "last", "as_of"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,52 @@
+-- @query thresholds_between
+-- @about Newest revision of every threshold of a span of days under one method and configuration.
+select
+    as_of,
+    target_date,
+    symbol,
+    product,
+    side,
+    methodology,
+    config_hash,
+    revision,
+    vintage,
+    status,
+    note,
+    sigma_eff_daily,
+    trigger_depth,
+    tail_probability_bps,
+    k,
+    horizon_hours,
+    eta,
+    x_quantile,
+    x_es,
+    lambda_move,
+    lambda_oracle,
+    lambda_slippage,
+    lambda_fee,
+    lambda_model,
+    lambda_total,
+    binding,
+    user_buffer_log,
+    notional_usd,
+    adv_usd,
+    expected_bad_debt,
+    lt_raw,
+    lt_bps,
+    ltv_bps,
+    bonus_bps,
+    mm_bps,
+    im_bps,
+    max_leverage,
+    absorbed_move,
+    input_hash
+from threshold
+where
+    as_of between $first and $last
+    and methodology = $methodology
+    and config_hash = $config_hash
+qualify row_number() over (
+        partition by as_of, target_date, symbol, product, side
+        order by revision desc
+    ) = 1
+order by symbol, product, side, target_date
