@@ -1,7 +1,7 @@
 """Coverage: tests of how often a limit was exceeded, with their power and their intervals.
 
 What lives here: proportion of failures, first-order independence, Basel zones, exact power, date-block intervals. What
-does not: what counts as a breach (``breaches``), the table (``backtest``).
+does not: what counts as a breach (``breaches``), the table (``backtest``), every further test (``backtests``).
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from scipy import special, stats
 
 YELLOW, RED = 0.95, 0.9999
 """Cumulative probabilities at which the Basel zones begin (Basel Committee 1996)."""
+
+BASEL_ADD_ONS = (0.0, 0.40, 0.50, 0.65, 0.75, 0.85, 1.00)
+"""Additions to the multiplier for up to 4, 5, ..., 9, and 10 or more exceptions in 250 days."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ def binomial_p(exceptions: int, observations: int, p: float) -> float:
     """Exact two-sided p-value of the count under the binomial law."""
     _check(exceptions, observations, p)
     return float(stats.binomtest(exceptions, observations, p).pvalue)
+
+
+def binomial_z(exceptions: int, observations: int, p: float) -> float:
+    r"""Standardise the count, :math:`(x - np)/\sqrt{np(1-p)}`; normal only where np is large."""
+    _check(exceptions, observations, p)
+    return float((exceptions - observations * p) / np.sqrt(observations * p * (1 - p)))
 
 
 def transitions(hits: ArrayLike) -> tuple[int, int, int, int]:
@@ -134,6 +143,18 @@ def basel_zone(exceptions: int, observations: int, p: float = 0.01) -> str:
     """Traffic light for any number of observations: ``green`` below 95 %, ``yellow`` below 99.99 %, else ``red``."""
     reached = basel_cdf(exceptions, observations, p)
     return "green" if reached < YELLOW else "yellow" if reached < RED else "red"
+
+
+def basel_add_on(exceptions: int) -> float:
+    """Give what the Basel Committee adds to the capital multiplier for exceptions of a 99 % limit in 250 days.
+
+    Notes
+    -----
+    Source: Basel Committee 1996. Defined for 250 days alone; `basel_zone` serves any number.
+    """
+    if not 0 <= exceptions <= 250:
+        raise ValueError(f"{exceptions} exceptions of 250 observations: not a count")
+    return BASEL_ADD_ONS[max(0, min(exceptions, 10) - 4)]
 
 
 def acceptance_region(observations: int, p: float, level: float = 0.05) -> tuple[int, int]:

@@ -229,6 +229,26 @@ def test_the_worst_date_tells_company_that_the_model_does_not_know() -> None:
     assert null.mean() == pytest.approx(12 * 0.05, abs=0.01), "every market fails at its nominal rate"
 
 
+def test_bad_days_that_follow_each_other_stay_together_in_the_simulation() -> None:
+    rng = np.random.default_rng(18)
+    sigma = np.repeat(np.where(rng.random(100) < 0.1, 4.0, 1.0), 20)
+    past = sigma[:, None] * rng.standard_normal((2000, 4))
+    apart, together = (
+        clusters.simulate_joint(np.zeros((250, 4)), past, 0.05, draws=300, seed=4, block_days=days).sum(axis=1)
+        for days in (1, 20)
+    )
+    assert together.mean() == pytest.approx(apart.mean(), rel=0.1)
+    assert together.std() > 1.8 * apart.std()
+
+
+def test_the_standard_error_of_the_intercept_is_its_spread() -> None:
+    """Fifty days below the quantile; without the noise of the quantile itself it would be a third less."""
+    for n, p in ((1000, 0.05), (2000, 0.025)):
+        beta, error_of_beta = shortfall.intercepts(np.random.default_rng(n).standard_normal((3000, n)), int(n * p), p)
+        assert beta.mean() == pytest.approx(-float(tails.normal_es(p)), abs=0.03)
+        assert error_of_beta.mean() == pytest.approx(beta.std(), rel=0.08)
+
+
 def test_a_market_that_was_not_judged_cannot_fail() -> None:
     hits = np.zeros((60, 3))
     hits[:, 1] = np.nan

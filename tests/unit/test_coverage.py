@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from plimsoll import coverage
 
@@ -16,7 +17,10 @@ def test_published_example_of_1043_days() -> None:
     assert independence.lr == pytest.approx(0.2586631526, abs=5e-11)
     assert independence.p_value == pytest.approx(0.6110400778, abs=5e-11)
     assert pof.lr + independence.lr == pytest.approx(0.7201295479, abs=1e-10)
+    assert float(stats.chi2.sf(pof.lr + independence.lr, 2)) == pytest.approx(0.6976311363, abs=5e-11)
     assert coverage.basel_cdf(57, 1043, 0.05) == pytest.approx(0.7791272433, abs=5e-11)
+    assert 1 - coverage.basel_cdf(56, 1043, 0.05) == pytest.approx(0.2639584660, abs=5e-11)
+    assert coverage.binomial_z(57, 1043, 0.05) == pytest.approx(0.6890532407, abs=5e-11)
 
 
 def _sequence() -> np.ndarray:
@@ -51,6 +55,7 @@ def test_joint_p_value_and_time_to_first_failure() -> None:
         (500, 0.01, 2, 9),
         (1000, 0.01, 5, 16),
         (365, 0.01, 1, 7),
+        (510, 0.01, 2, 10),
         (730, 0.01, 3, 13),
         (250, 0.05, 7, 19),
         (1000, 0.05, 38, 64),
@@ -77,6 +82,14 @@ def test_basel_distribution_and_zones() -> None:
     np.testing.assert_allclose(found, expected, atol=5e-7)
     assert 100 * coverage.basel_cdf(10, 250) == pytest.approx(99.994610, abs=5e-7)
     assert [coverage.basel_zone(x, 250) for x in (4, 5, 9, 10)] == ["green", "yellow", "yellow", "red"]
+
+
+def test_basel_additions_rise_from_the_fifth_exception_to_the_tenth() -> None:
+    found = [coverage.basel_add_on(x) for x in range(12)]
+    assert found == [0, 0, 0, 0, 0, 0.40, 0.50, 0.65, 0.75, 0.85, 1.00, 1.00]
+    assert coverage.basel_add_on(250) == 1.00
+    with pytest.raises(ValueError, match="251 exceptions of 250"):
+        coverage.basel_add_on(251)
 
 
 @pytest.mark.parametrize(("n", "yellow", "red"), [(365, 7, 13), (730, 12, 19), (1000, 15, 24)])
