@@ -99,7 +99,10 @@ def copied(night: Night, folder: Path, plimsoll: Commands, *, more: str = "", so
         shutil.copytree(night.folder / part, folder / part)
     if "[smtp]" in more:
         # As if there had been a server on that night, which nobody had asked yet.
-        with duckdb.connect(str(folder / "var" / "small" / "plimsoll.duckdb")) as connection:
-            connection.execute("update outbox set state = 'pending'")
-        (folder / "var" / "small" / "outbox" / "journal.jsonl").unlink()
+        profile = folder / "var" / "small"
+        with duckdb.connect(str(profile / "plimsoll.duckdb")) as connection:
+            connection.execute("update outbox set state = 'pending' where state = 'filed'")
+        journal = profile / "outbox" / "journal.jsonl"
+        lines = [line for line in journal.read_text().splitlines() if '"filed"' not in line]
+        journal.write_text("".join(f"{line}\n" for line in lines))
     return Place(folder, plimsoll, (source or night.folder) / "candles.parquet", more=more)
