@@ -22,6 +22,7 @@ BASELINES = ("historical_simulation", "ewma", "textbook")
 QUANTILE_FORM = "quantile_form"
 """The recommended policy without its expected-shortfall form: what that form costs and gives."""
 RULES = (CHAMPION, QUANTILE_FORM, *BASELINES, IN_FORCE)
+USES = tuple((product, side) for product in ("lending", "perpetual") for side in ("long", "short"))
 BARS = ["date", "symbol", "close_usd", "previous_close_usd", "low_usd", "high_usd"]
 
 

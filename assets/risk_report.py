@@ -11,7 +11,7 @@ import dagster as dg
 import pandas as pd
 
 import plimsoll
-from assets import _run, checks
+from assets import _run, checks, policy_replay, trial
 from assets._table import table_metadata
 from assets.recommendations import in_force_rows
 from assets.thresholds import sensitivities
@@ -97,9 +97,37 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         checks=gates,
         in_force=in_force_rows(settings),
         previous=session.query("previous_recommendations", as_of=day),
+        **_trial(session, settings, day, (prices, frames["forecasts"], frames["thresholds"])),
         status="proposed" if reason is None else "withheld",
         withheld_reason=reason or "",
     )
+
+
+def _trial(
+    session: Session, settings: Settings, day: date, stored: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """Replay the policies, and read the watch and the scorecard."""
+    tables: dict[str, list[pd.DataFrame]] = {"rules": [], "pairs": [], "curves": []}
+    for product, side in policy_replay.USES:
+        rows = policy_replay.panel_rows(settings, product, side, *stored)
+        if len(rows):
+            found = policy_replay.replay_of(settings, product, side, rows)
+            for name, frames in tables.items():
+                frames.append(getattr(found, name).assign(product=product, side=side))
+    watched = [
+        pd.DataFrame({"date": one.dates, "log_wealth": one.log_wealth}).assign(
+            series=series,
+            side=side,
+            state=one.state,
+            alarms=", ".join(str(when) for when in one.alarms),
+            open_alarm=str(one.open_alarm or ""),
+        )
+        for (series, side), one in checks.watches(session, settings, day).items()
+    ]
+    return {f"replay_{name}": pd.concat(frames) if frames else pd.DataFrame() for name, frames in tables.items()} | {
+        "watch": pd.concat(watched) if watched else pd.DataFrame(),
+        "scorecard": trial.scorecard(session, settings, day),
+    }
 
 
 def _is_trigger(facts: pd.DataFrame) -> pd.Series:

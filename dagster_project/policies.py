@@ -20,7 +20,6 @@ from reports.words import records
 
 STAGES = ("candle", "price", "volatility_fit", "volatility_forecast", "overshoot_quantile", "threshold")
 """What must be there before policies can be replayed; the comparison of fits with ``arch`` moves no number."""
-USES = tuple((product, side) for product in ("lending", "perpetual") for side in ("long", "short"))
 NOTES = """All figures speak about 24 hours; daily bars show no shorter move. Every rule but the parameters in force is
 published through the same governance: 0.5 points in three days, loosening after fourteen days. Parameters in force
 are held constant over all days, though they were chosen with the later ones in view. A factor that brings a rule to a
@@ -36,7 +35,7 @@ def replays(settings: Settings, day: date) -> dict[tuple[str, str], Replay]:
         prices = session.query("prices", last=last)
         stored = [session.query(name, last=last, **identity) for name in ("forecasts", "thresholds")]
     found = {}
-    for product, side in USES:
+    for product, side in policy_replay.USES:
         rows = policy_replay.panel_rows(settings, product, side, prices, *stored)
         if len(rows):
             found[(product, side)] = policy_replay.replay_of(settings, product, side, rows)

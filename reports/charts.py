@@ -366,3 +366,84 @@ def png(figure_panels: list[dict[str, Any]]) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
+
+
+RULE_COLOURS = {
+    "recommended": RED,
+    "quantile_form": AMBER,
+    "historical_simulation": GREEN,
+    "ewma": GREY,
+    "textbook": BLUE,
+    "in_force": INK,
+}
+
+
+def policies(panels: list[dict[str, Any]]) -> Chart:
+    """Draw mean threshold against breach rate of each rule over all factors, its own size marked.
+
+    Parameters
+    ----------
+    panels
+        ``title, lines [(rule, name, x, y, is_own)]``, one panel each; x and y in percent.
+    """
+    return _rules(panels, "breaches, % of triggers (log)", "mean threshold, %", is_log=True)
+
+
+def trade_off(panels: list[dict[str, Any]]) -> Chart:
+    """Draw unnecessary against missed liquidations of each rule over all factors, its own size marked."""
+    return _rules(panels, "missed, % of insolvencies", "unnecessary, % of liquidations", is_log=False)
+
+
+def _rules(panels: list[dict[str, Any]], x_label: str, y_label: str, *, is_log: bool) -> Chart:
+    figure, axes = _figure(178, 50, 1, len(panels), _Room(left=10, top=10.5, bottom=11, between_columns=9))
+    sentences = []
+    for axis, panel in zip(axes[0], panels, strict=True):
+        for rule, name, x, y, is_own in panel["lines"]:
+            kept = x > 0 if is_log else np.isfinite(x)
+            axis.plot(x[kept], y[kept], color=RULE_COLOURS.get(rule, GREY), linewidth=0.8, label=name)
+            own = is_own & kept
+            axis.plot(x[own], y[own], "o", color=RULE_COLOURS.get(rule, GREY), markersize=2.6)
+            if is_own.any():
+                sentences.append(f"{panel['title']} {name}: {x[is_own][0]:.1f} and {y[is_own][0]:.1f} percent")
+        if is_log:
+            axis.set_xscale("log")
+            axis.set_xlim(0.05, 100)
+            axis.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+            axis.minorticks_off()
+        axis.set_title(panel["title"])
+        axis.set_xlabel(x_label, fontsize=7)
+    axes[0][0].set_ylabel(y_label, fontsize=7)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 1.02),
+        ncols=6,
+        frameon=False,
+        fontsize=7,
+        handlelength=1.4,
+    )
+    return Chart(_svg(figure), f"{y_label} against {x_label}, each rule at its own size. " + "; ".join(sentences) + ".")
+
+
+def watch(lines: list[tuple[str, np.ndarray, np.ndarray]]) -> Chart:
+    """Draw the wealth of betting against the model in use through time, with the levels of warning and alarm."""
+    figure, axes = _figure(178, 40, 1, 1, _Room(left=12, top=5))
+    axis = axes[0, 0]
+    sentences = []
+    for (label, dates, log_wealth), colour in zip(lines, (RED, BLUE, AMBER, GREEN, GREY, INK), strict=False):
+        x, y = thinned(dates, log_wealth / np.log(10))
+        axis.plot(x, y, color=colour, label=label)
+        years = (pd.Timestamp(x[-1]) - pd.Timestamp(x[0])).days / 365
+        _dates(axis, years)
+        sentences.append(f"{label} now {np.exp(log_wealth[-1]):.2g}, at most {np.exp(log_wealth.max()):.3g}")
+    for level, name, where in ((5.0, "warning at 5", "top"), (20.0, "alarm at 20", "bottom")):
+        axis.axhline(np.log10(level), color=INK, linestyle="--", linewidth=0.6)
+        axis.text(1.0, np.log10(level), name, transform=axis.get_yaxis_transform(), fontsize=6.5, ha="right", va=where)
+    axis.set_ylim(bottom=max(axis.get_ylim()[0], -6), top=max(axis.get_ylim()[1], 2.0))
+    axis.set_ylabel("wealth, powers of ten", fontsize=7)
+    axis.legend(loc="lower left", ncols=4, frameon=False, fontsize=7, handlelength=1.4, borderpad=0)
+    return Chart(
+        _svg(figure), "Wealth of betting against the overshoot estimate at one percent: " + "; ".join(sentences) + "."
+    )

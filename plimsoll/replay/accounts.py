@@ -68,35 +68,67 @@ def triggers(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return day, market
 
 
-def judge(panel: Panel, thresholds: Floats) -> Judged:
-    r"""Liquidate an account at each trigger under a published threshold.
+@dataclass(frozen=True)
+class Situation:
+    """What every rule meets alike on the triggers of a panel, one row each; `judge` adds a threshold to it."""
 
-    An account whose liquidation price is :math:`L = C_{t-1} e^{-c\sigma_t}` owes :math:`LT\cdot L` a unit of
-    collateral. Its liquidation is late where the low of the day, less costs, does not pay that. It is unnecessary where
-    the lows of this day and the seven following ones would have paid it and the last close lies above L again.
+    day: NDArray[np.int64]
+    market: NDArray[np.int64]
+    costs: Floats
+    overshoot: Floats
+    deepest: Floats
+    ends_well: Flags
+    is_followed: Flags
 
-    Parameters
-    ----------
-    panel
-        Markets, shape (T, M).
-    thresholds
-        Published, as fractions, known before each day, shape (T, M); triggers without one are left out.
+
+def situation(panel: Panel) -> Situation:
+    r"""Describe each trigger: the level :math:`L = C_{t-1} e^{-c\sigma_t}`, and how far the price fell and came back.
+
+    Returns
+    -------
+    Situation
+        ``overshoot`` and ``deepest`` are log distances from L to the low of the day, and of this day and the seven
+        following ones; the latter is NaN, and ``ends_well`` false, where those days are not known yet.
     """
     day, market = triggers(panel)
     at = (day, market)
-    known = np.isfinite(thresholds[at]) & np.isfinite(panel.costs[at])
-    day, market = day[known], market[known]
-    at = (day, market)
     level = panel.previous_close[at] * np.exp(-panel.depth[at] * panel.sigma[at])
-    with np.errstate(divide="ignore"):
-        # A threshold of zero lends nothing and carries everything.
-        room = -np.log(thresholds[at]) - panel.costs[at]
     lowest, last, followed = _afterwards(panel)
     with np.errstate(invalid="ignore"):
-        is_ruin = np.log(level / lowest[at]) > room
         ends_well = last[at] >= level
-    overshoot = np.log(level / panel.low[at])
-    is_followed = followed[at]
+    return Situation(
+        day=day,
+        market=market,
+        costs=panel.costs[at],
+        overshoot=np.log(level / panel.low[at]),
+        deepest=np.log(level / lowest[at]),
+        ends_well=ends_well,
+        is_followed=followed[at],
+    )
+
+
+def judge(met: Situation, thresholds: Floats) -> Judged:
+    r"""Liquidate an account at each trigger under a published threshold.
+
+    An account whose liquidation price is L owes :math:`LT\cdot L` a unit of collateral. Its liquidation is late where
+    the low of the day, less costs, does not pay that. It is unnecessary where the lows of this day and the seven
+    following ones would have paid it and the last close lies above L again.
+
+    Parameters
+    ----------
+    met
+        Triggers of the panel.
+    thresholds
+        Published, as fractions, known before each day, shape (T, M); triggers without one are left out.
+    """
+    all_known = np.isfinite(thresholds[met.day, met.market]) & np.isfinite(met.costs)
+    day, market = met.day[all_known], met.market[all_known]
+    with np.errstate(divide="ignore"):
+        # A threshold of zero lends nothing and carries everything.
+        room = -np.log(thresholds[day, market]) - met.costs[all_known]
+    overshoot, is_followed = met.overshoot[all_known], met.is_followed[all_known]
+    with np.errstate(invalid="ignore"):
+        is_ruin = met.deepest[all_known] > room
     return Judged(
         day=day,
         market=market,
@@ -104,7 +136,7 @@ def judge(panel: Panel, thresholds: Floats) -> Judged:
         overshoot=overshoot,
         is_late=overshoot > room,
         is_ruin=is_ruin & is_followed,
-        is_unnecessary=~is_ruin & ends_well & is_followed,
+        is_unnecessary=~is_ruin & met.ends_well[all_known] & is_followed,
         is_followed=is_followed,
     )
 

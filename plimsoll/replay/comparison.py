@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from plimsoll import coverage
 from plimsoll.procyclicality import swings
-from plimsoll.replay.accounts import Judged, forced_share, judge
+from plimsoll.replay.accounts import Judged, Situation, forced_share, judge, situation
 from plimsoll.replay.panel import Panel
 from plimsoll.replay.path import GovernanceRules, published_path
 
@@ -60,8 +60,9 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Way:
-    """Which rules are parameters in force, and how all others are published."""
+    """What all rules meet, which of them are parameters in force, and how all others are published."""
 
+    met: Situation
     constant: tuple[str, ...]
     path: GovernanceRules
 
@@ -109,10 +110,10 @@ def replay(
     unknown = {champion, *constant} - panel.wishes.keys()
     if unknown:
         raise ValueError(f"no rule {', '.join(sorted(unknown))} in the panel; it has {', '.join(panel.wishes)}")
-    path = rules or GovernanceRules()
-    at_factors = {name: _runs(panel, name, constant, path, FACTORS) for name in panel.wishes}
-    at_one = {name: _runs(panel, name, constant, path, np.ones(1))[0] for name in panel.wishes}
-    table = [_row(panel, name, run, path, constant, seed) for name, run in at_one.items()]
+    way = _Way(situation(panel), constant, rules or GovernanceRules())
+    at_factors = {name: _runs(panel, name, way, FACTORS) for name in panel.wishes}
+    at_one = {name: _runs(panel, name, way, np.ones(1))[0] for name in panel.wishes}
+    table = [_row(panel, name, run, way, seed) for name, run in at_one.items()]
     curves = [
         {"rule": name, "factor": factor, **_outcome(panel, run, None)}
         for name, runs in at_factors.items()
@@ -123,7 +124,7 @@ def replay(
         for name in panel.wishes
         if name != champion
         for level in levels
-        for row in _pairs(panel, (champion, name), at_factors, _Way(constant, path), level, seed)
+        for row in _pairs(panel, (champion, name), at_factors, way, level, seed)
     ]
     return Replay(pd.DataFrame(table), pd.DataFrame(pairs), pd.DataFrame(curves))
 
@@ -134,12 +135,12 @@ def wanted(panel: Panel, rule: str, factors: Floats) -> Floats:
     return np.asarray(np.exp(-(move + panel.costs[:, None, :])))
 
 
-def _runs(panel: Panel, rule: str, constant: tuple[str, ...], path: GovernanceRules, factors: Floats) -> list[_Run]:
+def _runs(panel: Panel, rule: str, way: _Way, factors: Floats) -> list[_Run]:
     targets = wanted(panel, rule, factors)
-    published = targets if rule in constant else published_path(targets, path)
+    published = targets if rule in way.constant else published_path(targets, way.path)
     # A rule answers for the days on which it had something to say.
     published = np.where(np.isfinite(targets), published, np.nan)
-    return [_Run(published[:, n], judge(panel, published[:, n])) for n in range(len(factors))]
+    return [_Run(published[:, n], judge(way.met, published[:, n])) for n in range(len(factors))]
 
 
 def _outcome(panel: Panel, run: _Run, shared: NDArray[np.bool_] | None) -> dict[str, float]:
@@ -162,9 +163,7 @@ def _share(part: float, whole: float) -> float:
     return float(part / whole) if whole else float("nan")
 
 
-def _row(
-    panel: Panel, name: str, run: _Run, path: GovernanceRules, constant: tuple[str, ...], seed: int
-) -> dict[str, object]:
+def _row(panel: Panel, name: str, run: _Run, way: _Way, seed: int) -> dict[str, object]:
     judged, targets = run.judged, wanted(panel, name, np.ones(1))[:, 0]
     n = len(judged.day)
     low, high = (np.nan, np.nan)
@@ -178,7 +177,7 @@ def _row(
     margin = 1 - run.thresholds[judged.day, judged.market]
     return {
         "rule": name,
-        "is_constant": name in constant,
+        "is_constant": name in way.constant,
         "market_days": int(both.sum()),
         "triggers": n,
         "trigger_dates": len(np.unique(judged.day)),
@@ -188,7 +187,9 @@ def _row(
         "interval_low": low,
         "interval_high": high,
         "forced_share": forced_share(panel, run.thresholds),
-        "under_margined_share": _share((run.thresholds[both] > targets[both] + path.grid_bps / 1e4).sum(), both.sum()),
+        "under_margined_share": _share(
+            (run.thresholds[both] > targets[both] + way.path.grid_bps / 1e4).sum(), both.sum()
+        ),
         "peak_to_trough": _median([one.peak_to_trough for one in swing]),
         "largest_rise_5d": _median([one.rises[1] for one in swing]),
         "opportunity_cost": float(np.mean((margin - required) / margin)) if n else np.nan,
@@ -231,7 +232,7 @@ def _pairs(
 
 
 def _at(panel: Panel, rule: str, way: _Way, factor: float) -> _Run | None:
-    return _runs(panel, rule, way.constant, way.path, np.asarray([factor]))[0] if np.isfinite(factor) else None
+    return _runs(panel, rule, way, np.asarray([factor]))[0] if np.isfinite(factor) else None
 
 
 def _factor(curve: list[float], wanted_value: float) -> float:

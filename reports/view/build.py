@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import charts, tables, words
 from reports.charts import Chart
-from reports.view import decision, fits, forum, health, pages
+from reports.view import decision, fits, forum, health, pages, trial
 from reports.view.decision import DecisionRow
 from reports.view.inputs import ReportInputs, of_symbol
 from reports.view.pages import MarketPage
@@ -55,6 +55,7 @@ class ReportView:
     moved: list[dict[str, str]]
     data_quality: list[dict[str, str]]
     swings: list[dict[str, str]]
+    trial: trial.Trial | None
     quarantine: list[dict[str, str]]
     quarantine_line: str
     fits: list[dict[str, str]]
@@ -126,6 +127,7 @@ def build(inputs: ReportInputs, *, draws_markets: bool = True) -> ReportView:
         breach_rest=_breach_rest(inputs),
         data_quality=health.data_quality(inputs),
         swings=health.swings(inputs),
+        trial=trial.section(inputs) if draws_markets else None,
         quarantine=health.quarantine(inputs),
         quarantine_line=health.quarantine_line(inputs),
         fits=fits.in_use(inputs),

@@ -48,6 +48,11 @@ class ReportInputs:
         Backtest table of the day, trigger days at the perpetual depth, and breach facts that are breaches.
     recommendations, sensitivities, in_force, previous
         What is proposed, what other settings would give, what is in force, and what the last report proposed.
+    replay_rules, replay_pairs, replay_curves
+        The replay of whole policies: rules as they are, scaled, and over all factors, by ``product, side``.
+    watch, scorecard
+        Wealth of betting against the model in use by ``series, side, date``, with its state and alarms; past
+        recommendations against what followed.
     quarantine, checks
         Rows set aside, and the gates with their results.
     status, withheld_reason
@@ -81,6 +86,11 @@ class ReportInputs:
     checks: pd.DataFrame
     in_force: pd.DataFrame
     previous: pd.DataFrame
+    replay_rules: pd.DataFrame
+    replay_pairs: pd.DataFrame
+    replay_curves: pd.DataFrame
+    watch: pd.DataFrame
+    scorecard: pd.DataFrame
     status: str
     withheld_reason: str
 

@@ -66,7 +66,7 @@ def test_accounts_counted_by_hand() -> None:
     low = np.array([100.0, 94.0, 78.0, 80.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 70.0, 60.0])
     one = panel(close, low, rule=np.full(12, 0.10))
     thresholds = np.full((12, 1), 0.85)
-    found = accounts.judge(one, thresholds)
+    found = accounts.judge(accounts.situation(one), thresholds)
     level = 100 * np.exp(-0.05)
     assert found.day.tolist() == [1, 2, 10, 11]
     np.testing.assert_allclose(found.overshoot[:3], np.log(level / np.array([94.0, 78.0, 70.0])))
@@ -78,14 +78,14 @@ def test_accounts_counted_by_hand() -> None:
     assert found.is_unnecessary.tolist() == [False, False, False, False]
     assert found.is_followed.tolist() == [True, True, False, False]
     np.testing.assert_allclose(found.bad_debt[1], 1 - 78.0 / (0.85 * level))
-    calmer = accounts.judge(one, np.full((12, 1), 0.75))
+    calmer = accounts.judge(accounts.situation(one), np.full((12, 1), 0.75))
     assert calmer.is_unnecessary.tolist() == [True, True, False, False], "71.3 was owed, and the price came back"
 
 
 def test_days_that_are_not_known_yet_are_not_called_unnecessary() -> None:
     close = np.full(9, 100.0)
     low = np.where(np.arange(9) == 5, 90.0, 100.0)
-    found = accounts.judge(panel(close, low), np.full((9, 1), 0.5))
+    found = accounts.judge(accounts.situation(panel(close, low)), np.full((9, 1), 0.5))
     assert found.day.tolist() == [5]
     assert not found.is_followed.any()
     assert not found.is_unnecessary.any()
@@ -94,7 +94,9 @@ def test_days_that_are_not_known_yet_are_not_called_unnecessary() -> None:
 def test_costs_are_paid_from_the_room() -> None:
     close, low = np.array([100.0, 95.0]), np.array([100.0, 80.0])
     thresholds = np.full((2, 1), 0.84)
-    free, dear = (accounts.judge(panel(close, low, costs=costs), thresholds) for costs in (0.0, 0.06))
+    free, dear = (
+        accounts.judge(accounts.situation(panel(close, low, costs=costs)), thresholds) for costs in (0.0, 0.06)
+    )
     assert not free.is_late.any()
     assert dear.is_late.all()
     np.testing.assert_allclose(free.room - dear.room, 0.06)
@@ -163,7 +165,10 @@ def test_no_rule_sees_a_day_that_comes_later() -> None:
             for one in (whole, shorter)
         ]
         np.testing.assert_array_equal(thresholds[0][:200], thresholds[1])
-        late = [accounts.judge(one, path) for one, path in zip((whole, shorter), thresholds, strict=True)]
+        late = [
+            accounts.judge(accounts.situation(one), path)
+            for one, path in zip((whole, shorter), thresholds, strict=True)
+        ]
         early = late[0].day < 200
         np.testing.assert_array_equal(late[0].is_late[early], late[1].is_late)
 

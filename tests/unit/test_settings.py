@@ -28,6 +28,7 @@ SILENT = {
     ("mail", "operators"),
     ("mail", "allowed_domains"),
     ("mail", "report_link"),
+    ("monitoring", "acknowledged"),
     ("operations", "backups"),
     ("operations", "run_history_days"),
     ("operations", "report_due_hour_utc"),
@@ -74,6 +75,8 @@ def toml(table: dict[str, Any]) -> str:
             return json.dumps(value)
         if isinstance(value, list):
             return "[" + ", ".join(scalar(one) for one in value) + "]"
+        if isinstance(value, dict):
+            return "{" + ", ".join(f'"{key}" = {scalar(one)}' for key, one in value.items()) + "}"
         return value.isoformat() if isinstance(value, date) else repr(value)
 
     lines: list[str] = []
@@ -125,6 +128,7 @@ SPECIAL: dict[str, Any] = {
     "forum": ["forum@example.org"],
     "desk": ["desk@example.org"],
     "operators": ["night@example.org"],
+    "acknowledged": [],
     "allowed_domains": ["example.org"],
     "report_link": "https://risk.example.org/",
 }
@@ -200,6 +204,8 @@ def test_crypto_covers_its_markets() -> None:
         (("smtp",), {"host": "mail.example.org", "password_env": "P"}, "which need a username"),
         (("smtp",), {"host": "mail.example.org", "password": "hunter2"}, "smtp.password"),
         (("operations", "backups"), 0, "operations.backups"),
+        (("monitoring", "acknowledged"), [{"series": "overshoot_24h", "side": "long"}], "monitoring.acknowledged.0.by"),
+        (("monitoring", "acknowledgd"), [], "monitoring.acknowledgd"),
         (("budget", "es_budgett"), 0.1, "budget.es_budgett"),
         (("budget", "es_budget"), -0.1, "budget.es_budget"),
         (("budget", "participation"), 1.0, "budget.participation"),
