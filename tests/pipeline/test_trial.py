@@ -1,0 +1,132 @@
+"""The trial at the command line: replay, watch and scorecard; an alarm withholds until somebody answers for it."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from faults_support import Commands, Night
+from operations_support import Place, copied
+
+from assets import policy_replay, trial
+
+ANSWER = """
+[[monitoring.acknowledged]]
+series = "overshoot_24h"
+side = "long"
+alarm_on = {day}
+by = "risk desk"
+reason = "made for a test, and looked into"
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, calm: Night, plimsoll: Commands) -> Place:
+    return copied(calm, tmp_path / "desk", plimsoll)
+
+
+@pytest.mark.slow
+def test_replay_in_words_and_for_machines(place: Place, calm: Night) -> None:
+    told = place("replay", "--as-of", calm.day)
+    assert told.code == 0, told.err
+    for words in ("lending, long: each rule at its own size", "perpetual, short: scaled by one factor", "textbook"):
+        assert words in told.out
+    assert "chosen with the later ones in view" in told.out
+    found = json.loads(place("replay", "--as-of", calm.day, "--json", "-").out)
+    assert [(use["product"], use["side"]) for use in found["uses"]] == list(policy_replay.USES)
+    for use in found["uses"]:
+        assert [row["rule"] for row in use["rules"]] == list(policy_replay.RULES)
+        assert {row["factor"] for row in use["curves"]} >= {1.0}
+    with place.warehouse.session() as session:
+        breaches = session.everything("breach")
+    judged = breaches[
+        (breaches["series"] == "overshoot_24h") & (breaches["model"] == "textbook") & (breaches["side"] == "long")
+    ]
+    mine = next(use for use in found["uses"] if (use["product"], use["side"]) == ("perpetual", "long"))
+    textbook = next(row for row in mine["rules"] if row["rule"] == "textbook")
+    # The same triggers as in the backtest of the night; only days without a threshold are no days of the replay.
+    assert 0 < textbook["triggers"] <= len(judged[judged["tail_probability_bps"] == 100])
+
+
+@pytest.mark.slow
+def test_the_backtest_for_machines_carries_everything(place: Place, calm: Night) -> None:
+    found = json.loads(place("backtest", "--as-of", calm.day, "--json", "-").out)
+    assert found.keys() >= {"rows", "tests", "discoveries", "market_level", "monitoring", "scorecard"}
+    names = {row["test"] for row in found["tests"]}
+    assert names >= {"proportion of failures", "independence", "conditional coverage", "dynamic quantile"}
+    for row in found["tests"]:
+        assert row["verdict"] in ("consistent", "rejected", "not enough data", "not applicable")
+        assert (row["p_value"] is None) == (row["verdict"] == "not applicable")
+    assert {(row["series"], row["side"]) for row in found["monitoring"]} <= {
+        (series, side) for series in ("overshoot_24h", "overshoot_24h_deep") for side in ("long", "short")
+    }
+    told = place("backtest", "--as-of", calm.day)
+    assert "daily watch over the overshoot estimate" in told.out
+    assert "no recommendation is older than a day" in told.out
+
+
+@pytest.mark.slow
+def test_an_alarm_withholds_until_somebody_answers_for_it(place: Place, calm: Night) -> None:
+    """The model in use is made to fail on three dates in a row, as the store tells it."""
+    with duckdb.connect(str(place.profile / "plimsoll.duckdb")) as connection:
+        dates = connection.execute(
+            "select distinct target_date from breach where series = 'overshoot_24h' and model = 'estimator' "
+            "and side = 'long' and tail_probability_bps = 100 order by target_date"
+        ).fetchall()
+        connection.execute(
+            "update breach set is_breach = true where series = 'overshoot_24h' and model = 'estimator' "
+            "and side = 'long' and tail_probability_bps = 100 and target_date <= $day",
+            {"day": dates[2][0]},
+        )
+    words = ("report", "--as-of", calm.day, "--stage", "risk_report", "--stage", "delivery")
+    told = place(*words)
+    assert told.code == 3
+    day = dates[2][0].isoformat()
+    assert (
+        f"overshoot_24h long: alarm of {day}" in str(place.reports(calm.day).iloc[-1].to_dict()) + told.out + told.err
+    )
+    assert place.reports(calm.day).iloc[-1]["status"] == "withheld"
+    place.configure(more=ANSWER.format(day="2020-01-01"))
+    assert place(*words).code == 3, "an answer to another alarm is none to this one"
+    place.configure(more=ANSWER.format(day=day))
+    told = place(*words)
+    assert told.code == 0, told.err
+    assert place.reports(calm.day).iloc[-1]["status"] == "proposed"
+
+
+def test_facts_of_the_trial_are_counted_as_by_hand() -> None:
+    rng = np.random.default_rng(3)
+    days = pd.date_range("2020-01-01", periods=600, freq="D")
+    frames = []
+    for symbol, rate in (("AAA", 0.01), ("BBB", 0.08)):
+        hit = rng.random(len(days)) < rate
+        frames.append(
+            pd.DataFrame(
+                {
+                    "target_date": days,
+                    "symbol": symbol,
+                    "side": "long",
+                    "series": "var_close",
+                    "model": "garch_t",
+                    "tail_probability_bps": 100,
+                    "limit_log": 0.05 + 0.001 * rng.random(len(days)),
+                    "limit_sigma": 2.5,
+                    "realised_log": np.where(hit, 0.06, rng.normal(0, 0.01, len(days))),
+                    "is_breach": hit,
+                }
+            )
+        )
+    facts = pd.concat(frames, ignore_index=True)
+    tests = trial.batteries(facts, seed=5)
+    ratio = tests[tests["test"] == "proportion of failures"].set_index("symbol")
+    assert ratio.loc["BBB", "exceptions"] == facts.loc[facts["symbol"] == "BBB", "is_breach"].sum()
+    assert ratio["verdict"].to_dict() == {"AAA": "consistent", "BBB": "rejected"}
+    (found,) = trial.discoveries(facts, tests).to_dict("records")
+    assert (found["rejected_bh"], found["rejected_by"], found["rejected_e_bh"]) == ("BBB", "BBB", "BBB")
+    (level,) = trial.market_level(facts, seed=5).to_dict("records")
+    assert level["exceptions"] == facts["is_breach"].sum()
+    assert level["total_p"] < 0.05
+    short = trial.market_level(facts[facts["target_date"] < days[60]], seed=5)
+    assert short["note"].tolist() == ["too few days before the judged ones"]
