@@ -5,7 +5,7 @@ half a second that a table needs not pay.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +24,7 @@ SIDE_COLOURS = {"long": RED, "short": BLUE}
 class Chart:
     """A figure: SVG text and the sentence that says what it shows."""
 
-    svg: str
+    svg: str = field(repr=False)
     alt: str
 
 
