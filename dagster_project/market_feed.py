@@ -48,16 +48,19 @@ class RawInput:
     frame
         ``row_number, date, symbol, open, high, low, close, volume, volume_unit, note`` of the configured
         markets; ``date`` in UTC, NaT where unreadable; ``note`` says what could not be read, else empty.
+    source
+        Canonical source id under which its candles are stored.
     """
 
     origin: str
     content: bytes
     suffix: str
     frame: pd.DataFrame
+    source: str
 
 
 def read(settings: Settings) -> list[RawInput]:
-    """Read the configured source.
+    """Read the configured source, unless it is an exchange (``exchanges.feed``).
 
     Raises
     ------
@@ -65,7 +68,11 @@ def read(settings: Settings) -> list[RawInput]:
         Where the source or a market in it is missing or cannot be read.
     """
     if settings.source.kind == "bundled":
-        return [_bundled(symbol, market.source_symbol or symbol.lower()) for symbol, market in settings.markets.items()]
+        name = settings.source.name
+        return [
+            _bundled(name, symbol, market.source_symbol or symbol.lower())
+            for symbol, market in settings.markets.items()
+        ]
     if settings.source.path is None:
         raise FeedError("source.path is not set: name a candle file or folder there, or pass --candles PATH")
     return _candle_files(settings, settings.source.path)
@@ -75,12 +82,16 @@ def again(settings: Settings, origin: str, content: bytes, suffix: str) -> RawIn
     """Read bytes that were kept from an earlier run of the configured source."""
     if settings.source.kind == "bundled":
         frame = pd.read_csv(io.BytesIO(content), parse_dates=["date"])
-        return RawInput(origin, content, suffix, frame.assign(note=""))
+        return RawInput(origin, content, suffix, frame.assign(note=""), settings.source.name)
+    if settings.source.kind == "exchange":
+        from dagster_project.exchanges import feed
+
+        return feed.again(settings, origin, content)
     file = Path(origin if origin.endswith(suffix) else origin + suffix)
-    return RawInput(origin, content, suffix, _mine(settings, file, content, _wanted(settings))[0])
+    return RawInput(origin, content, suffix, _mine(settings, file, content, _wanted(settings))[0], settings.source.name)
 
 
-def _bundled(symbol: str, name: str) -> RawInput:
+def _bundled(source: str, symbol: str, name: str) -> RawInput:
     import arch.data.nasdaq
     import arch.data.sp500
     import arch.data.wti
@@ -101,7 +112,7 @@ def _bundled(symbol: str, name: str) -> RawInput:
     frame.insert(0, "row_number", range(1, len(frame) + 1))
     frame["symbol"] = symbol
     content = frame.to_csv(index=False, lineterminator="\n").encode()
-    return RawInput(name, content, ".csv", frame.assign(note=""))
+    return RawInput(name, content, ".csv", frame.assign(note=""), source)
 
 
 def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
@@ -115,7 +126,7 @@ def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
         sources |= found
         symbols |= ids
         if len(kept):
-            inputs.append(RawInput(file.name, content, _suffix(file), kept))
+            inputs.append(RawInput(file.name, content, _suffix(file), kept, settings.source.name))
     if settings.source.name not in sources:
         raise FeedError(
             f"{path}: no rows of source {settings.source.name!r}; it holds {_some(sources)}. Set source.name"
