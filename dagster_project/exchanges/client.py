@@ -199,6 +199,7 @@ class Client:
             "" if asked is None else f" (asked for {asked:.4g} s)",
             attempt + 1,
             self.limits.retries,
+            extra={"stage": "candles", "detail": f"{self.name}: waits, try {attempt + 2} of {self.limits.retries + 1}"},
         )
         time.sleep(seconds)
 

@@ -15,6 +15,7 @@ import pandas as pd
 from dagster_project.exchanges import history
 from dagster_project.exchanges.client import Client, OutOfReachError, Reader
 from dagster_project.market_feed import FeedError, RawInput
+from dagster_project.progress import note
 from dagster_project.settings import Settings
 
 LOGGER = logging.getLogger("plimsoll.exchanges")
@@ -88,6 +89,7 @@ def _of_venue(
             try:
                 if gone:
                     raise OutOfReachError(gone)
+                note("candles", f"{name}: {symbol} from {since:%Y-%m-%d}")
                 found = history.fetch(client, symbol, "1d", since, until, grace)
             except FeedError as error:
                 # The whole venue is away: its other series would wait as long for the same.

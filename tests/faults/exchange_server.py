@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 import tomllib
@@ -136,6 +137,8 @@ def kraken_row(row: list[float]) -> list[Any]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # A client that keeps its connection must not keep the tests from ending.
+    timeout = 5
     exchange: Exchange
 
     def log_message(self, *_: Any) -> None:
@@ -188,12 +191,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def exchange() -> Iterator[Exchange]:
+def exchange(tls: ssl.SSLContext | None = None) -> Iterator[Exchange]:
     """Run an exchange on a free port of loopback."""
     made = Exchange()
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"exchange": made}))
-    server.daemon_threads = False
-    made.address = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    made.address = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

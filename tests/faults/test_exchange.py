@@ -3,18 +3,26 @@
 import gzip
 import json
 import logging
+import socket
+import ssl
+import time
 from datetime import date
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import trustme
 from faults.exchange_server import (
     DAY,
+    END,
     FIRST,
+    GRACE,
     Act,
     Exchange,
     closed_port,
     configured,
     deaf,
+    exchange,
     fetch,
     limited,
     one,
@@ -22,9 +30,9 @@ from faults.exchange_server import (
     venue,
 )
 
-from dagster_project.exchanges import feed
-from dagster_project.exchanges.client import OutOfReachError, retry_after
-from dagster_project.exchanges.wire import Answer
+from dagster_project.exchanges import feed, history
+from dagster_project.exchanges.client import Client, OutOfReachError, retry_after
+from dagster_project.exchanges.wire import Answer, _Watch
 from dagster_project.market_feed import FeedError
 
 DIALECTS = ("binance spot", "binance perpetual", "kraken spot")
@@ -173,6 +181,43 @@ def test_a_slow_answer_is_left_and_asked_for_again(there: Exchange, hundred: pd.
     there.acts = [slow]
     with pytest.raises(OutOfReachError, match=r"no answer after one try .*(no whole answer within 0\.6 s|timed out)"):
         fetch(one(there, retries=0))
+
+
+def test_a_wait_beyond_the_end_is_not_begun(there: Exchange) -> None:
+    there.always = Act(status=429, headers={"Retry-After": "60"})
+    chosen = limited(one(there), longest_retry_after_seconds=120.0, venue_seconds=10.0)
+    with pytest.raises(OutOfReachError, match="no time left to try again"):
+        fetch(chosen)
+    assert len(there.candle_requests()) == 1
+
+
+def test_behind_tls_it_is_the_same(hundred: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PLIMSOLL_NOW", "2020-10-09T00:40:00")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with exchange(context) as there:
+        there.put(hundred)
+        chosen = one(there)
+        with pytest.raises(FeedError, match=r"its markets: .*certificate verify failed"):
+            fetch(chosen)
+        assert there.asked == []
+        there.acts = [SLOW["body in drops"]]
+        with Client(chosen, "binance_spot", time.monotonic() + 20) as client:
+            client.ccxt.validateServerSsl = str(tmp_path / "ca.pem")
+            assert same(history.fetch(client, "AAA", "1d", FIRST, END, GRACE), hundred)
+        assert len(there.candle_requests()) == 2
+
+
+def test_a_connection_that_stands_too_late_is_ended_at_once() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, _Watch(0.001, []) as watch:
+        while not watch.is_up:
+            time.sleep(0.001)
+        theirs.settimeout(5)
+        watch.add(ours)
+        assert theirs.recv(1) == b""
 
 
 def test_the_whole_has_an_end_whatever_single_answers_take(there: Exchange) -> None:

@@ -228,6 +228,7 @@ def test_nobody_there_is_one_plain_line(tmp_path: Path, monkeypatch: pytest.Monk
         environment={"PLIMSOLL_NOW": "2020-11-06T00:40:00"},
     )
     assert told.code == 1
+    assert "done candles" not in told.err
     assert "2 market(s) without candles, nothing was stored" in told.err
     assert "Traceback" not in told.err
     shutil.rmtree(tmp_path / "var")
