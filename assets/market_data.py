@@ -14,6 +14,7 @@ import plimsoll
 from assets import _run
 from assets._table import table_metadata
 from dagster_project import calendars, clock, files, market_feed, raw_files
+from dagster_project.exchanges import feed
 from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
@@ -28,14 +29,14 @@ RAW_KEYS = ("source_sha256", "source")
 def screened(
     settings: Settings, rows: pd.DataFrame, last: date, now: pd.Timestamp
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Screen every market over all its inputs together, so that files may overlap or split a history.
+    """Screen every market of a source over all its inputs together, so that files may overlap or split a history.
 
     Parameters
     ----------
     settings
         Configuration.
     rows
-        Frames of the inputs with ``source_sha256``.
+        Frames of the inputs with ``source`` and ``source_sha256``.
     last
         Last day that may be used; bars after it wait for their own run and are in neither result.
     now
@@ -44,7 +45,7 @@ def screened(
     accepted, quarantined = [], []
     day = rows["date"].dt.normalize()
     looked_at = rows[~((day > pd.Timestamp(last)) & (day <= now.normalize()))]
-    for symbol, mine in looked_at.groupby("symbol", sort=True):
+    for (_, symbol), mine in looked_at.groupby(["source", "symbol"], sort=True):
         market = settings.markets[str(symbol)]
         found = candles.screen(mine, is_close_only=market.is_close_only, latest=pd.Timestamp(last))
         accepted.append(found.accepted)
@@ -55,7 +56,7 @@ def screened(
 
 
 def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int]:
-    """Read, screen and append one source up to the run's last day; counts of what happened.
+    """Read, screen and append the source up to the run's last day; counts of what happened.
 
     Raises
     ------
@@ -66,31 +67,56 @@ def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int
     final_at = pd.Timestamp(run.end) + _grace(settings)
     if now < final_at:
         raise market_feed.FeedError(f"bars of {run.end} are final from {final_at:%Y-%m-%d %H:%M} UTC; run again then")
-    return _taken(session, settings, run, market_feed.read(settings), now)
+    if settings.source.kind != "exchange":
+        return _taken(session, settings, run, market_feed.read(settings), now)
+    stored = session.query("candle_last_days")
+    known = {(source, symbol): day.date() for source, symbol, day in stored.itertuples(index=False)}
+    inputs, troubles = feed.read(settings, known, run.end)
+    # Asking takes its time; what came was not known before it came.
+    counts = _taken(session, settings, run, inputs, pd.Timestamp(clock.now())) if inputs else {"candles": 0}
+    return counts | {"series_without_news": len(troubles)}
 
 
-def replay(session: Session, settings: Settings, arrival: raw_files.Arrival, run: _run.Run) -> dict[str, int]:
-    """Append what came with an input that was kept, as of then; what the store knows is not appended again."""
-    return _taken(session, settings, run, [raw_files.load(settings, arrival)], pd.Timestamp(arrival.known_at))
+def unknown(session: Session, arrivals: Sequence[raw_files.Arrival]) -> list[raw_files.Arrival]:
+    """Return the arrivals of which the store knows nothing: of their bytes, or of the day on which they gave more."""
+    known = set(session.query("known_raw_files")[list(RAW_KEYS)].itertuples(index=False, name=None))
+    taken = {day.date() for day in session.query("candle_commits")["as_of"]}
+    return [one for one in arrivals if (one.source_sha256, one.source) not in known or one.as_of not in taken]
+
+
+def replay(
+    session: Session, settings: Settings, arrivals: Sequence[raw_files.Arrival], run: _run.Run
+) -> dict[str, int]:
+    """Append what came with inputs that arrived together and were kept, as of then; what the store knows is left out.
+
+    One by one they would not be the same: the second page of a first load would count as news.
+    """
+    fresh = unknown(session, arrivals)
+    if not fresh:
+        return {}
+    return _taken(
+        session, settings, run, [raw_files.load(settings, one) for one in fresh], pd.Timestamp(fresh[0].known_at)
+    )
 
 
 def _taken(
     session: Session, settings: Settings, run: _run.Run, read: Sequence[market_feed.RawInput], now: pd.Timestamp
 ) -> dict[str, int]:
-    inputs = {files.sha256(raw.content): raw for raw in read}
-    rows = pd.concat([raw.frame.assign(source_sha256=digest) for digest, raw in inputs.items()], ignore_index=True)
-    accepted, quarantined = screened(settings, rows, run.end, now)
-    known_symbols = set(session.query("candle_symbols", source=settings.source.name)["symbol"])
-    bars = _fresh_candles(session, _candle_rows(settings, accepted, known_symbols, now))
-    aside = _fresh(
-        _quarantine_rows(settings, quarantined), session.query("quarantine_keys", source=settings.source.name)
+    inputs = {(files.sha256(raw.content), raw.source): raw for raw in read}
+    rows = pd.concat(
+        [raw.frame.assign(source=source, source_sha256=digest) for (digest, source), raw in inputs.items()],
+        ignore_index=True,
     )
+    accepted, quarantined = screened(settings, rows, run.end, now)
+    bars = _candle_rows(settings, accepted, session.query("candle_last_days"), now)
+    bars = _fresh_candles(session, settings, bars)
+    aside = _fresh(_quarantine_rows(quarantined), of_every_source(session, settings, "quarantine_keys"))
     arrived = _raw_rows(settings, inputs, accepted, quarantined, now)
     arrived = _fresh(arrived, session.query("known_raw_files"), RAW_KEYS)
     # Bytes first: a row that names a raw file must find it. The same bytes may give more on a later day.
-    giving = set(arrived["source_sha256"]) | set(bars["source_sha256"]) | set(aside["source_sha256"])
-    for digest in sorted(giving):
-        raw_files.keep(settings, digest, inputs[digest], now.to_pydatetime(), run.end)
+    giving = {key for rows in (arrived, bars, aside) for key in rows[list(RAW_KEYS)].itertuples(index=False, name=None)}
+    for digest, source in sorted(giving):
+        raw_files.keep(settings, digest, inputs[digest, source], now.to_pydatetime(), run.end)
     crash_point("kept raw files")
     with session.transaction():
         counts = {
@@ -108,30 +134,42 @@ def _grace(settings: Settings) -> pd.Timedelta:
     return pd.Timedelta(days=1, minutes=settings.source.bar_close_grace_minutes)
 
 
-def _candle_rows(
-    settings: Settings, accepted: pd.DataFrame, known_symbols: set[str], now: pd.Timestamp
-) -> pd.DataFrame:
+def of_every_source(session: Session, settings: Settings, query: str) -> pd.DataFrame:
+    """Return what a query finds for each id under which the configured source stores candles."""
+    return pd.concat([session.query(query, source=source) for source in settings.source.ids()], ignore_index=True)
+
+
+def of_prices(session: Session, settings: Settings, query: str) -> pd.DataFrame:
+    """Return what a query finds for each market in the source of its price."""
+    found = []
+    for source in settings.source.ids():
+        rows = session.query(query, source=source)
+        mine = [symbol for symbol in settings.markets if settings.source.id_of(symbol) == source]
+        found.append(rows[rows["symbol"].isin(mine)])
+    return pd.concat(found, ignore_index=True)
+
+
+def _candle_rows(settings: Settings, accepted: pd.DataFrame, known: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     rows = accepted.rename(columns=RENAMED).drop(columns=["row_number", "note"])
-    is_first_load = ~rows["symbol"].isin(known_symbols)
+    series = pd.MultiIndex.from_frame(rows[["source", "symbol"]])
+    is_first_load = pd.Series(~series.isin(pd.MultiIndex.from_frame(known[["source", "symbol"]])), index=rows.index)
     rows["known_at"] = (rows["date"] + _grace(settings)).where(is_first_load, now).astype("datetime64[us]")
     rows["is_known_at_assumed"] = is_first_load
-    rows["source"] = settings.source.name
     return rows
 
 
-def _fresh_candles(session: Session, rows: pd.DataFrame) -> pd.DataFrame:
+def _fresh_candles(session: Session, settings: Settings, rows: pd.DataFrame) -> pd.DataFrame:
     """Values that differ from the newest stored ones; time and file of arrival make no difference."""
     if rows.empty:
         return rows
-    stored = session.query("newest_candle_values", source=rows["source"].iloc[0])
-    values = ["date", "symbol", "open_usd", "high_usd", "low_usd", "close_usd", "volume", "volume_unit"]
+    stored = of_every_source(session, settings, "newest_candle_values")
+    values = ["date", "symbol", "source", "open_usd", "high_usd", "low_usd", "close_usd", "volume", "volume_unit"]
     both = rows.merge(stored[values].assign(is_stored=True), on=values, how="left")
     return rows[both["is_stored"].isna().to_numpy()]
 
 
-def _quarantine_rows(settings: Settings, quarantined: pd.DataFrame) -> pd.DataFrame:
-    rows = quarantined.rename(columns=RENAMED).drop(columns=["volume_unit", "note"])
-    return rows.assign(source=settings.source.name)
+def _quarantine_rows(quarantined: pd.DataFrame) -> pd.DataFrame:
+    return quarantined.rename(columns=RENAMED).drop(columns=["volume_unit", "note"])
 
 
 def _fresh(rows: pd.DataFrame, known: pd.DataFrame, keys: Sequence[str] = QUARANTINE_KEYS) -> pd.DataFrame:
@@ -142,19 +180,19 @@ def _fresh(rows: pd.DataFrame, known: pd.DataFrame, keys: Sequence[str] = QUARAN
 
 def _raw_rows(
     settings: Settings,
-    inputs: dict[str, market_feed.RawInput],
+    inputs: dict[tuple[str, str], market_feed.RawInput],
     accepted: pd.DataFrame,
     quarantined: pd.DataFrame,
     now: pd.Timestamp,
 ) -> pd.DataFrame:
-    taken = accepted["source_sha256"].value_counts()
-    refused = quarantined["source_sha256"].value_counts()
-    rows = pd.DataFrame({"source_sha256": list(inputs), "source": settings.source.name})
+    keys = list(RAW_KEYS)
+    rows = pd.DataFrame(list(inputs), columns=keys)
     rows["origin"] = [raw.origin for raw in inputs.values()]
-    rows["raw_path"] = [raw_files.path_of(settings, digest, raw.suffix) for digest, raw in inputs.items()]
+    rows["raw_path"] = [raw_files.path_of(source, digest, raw.suffix) for (digest, source), raw in inputs.items()]
     rows["byte_count"] = [len(raw.content) for raw in inputs.values()]
-    rows["accepted_count"] = rows["source_sha256"].map(taken).fillna(0).astype("int64")
-    rows["quarantined_count"] = rows["source_sha256"].map(refused).fillna(0).astype("int64")
+    for column, counted in (("accepted_count", accepted), ("quarantined_count", quarantined)):
+        count = counted.groupby(keys).size().rename(column).reset_index()
+        rows = rows.merge(count, on=keys, how="left").fillna({column: 0}).astype({column: "int64"})
     rows["row_count"] = rows["accepted_count"] + rows["quarantined_count"]
     rows["known_at"] = now
     return rows
@@ -206,8 +244,8 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         run = _run.of(context, settings)
         written, gaps = 0, 0
         with step("price"), warehouse.session() as session:
-            newest = session.query("newest_candles", source=settings.source.name)
-            no_quote = session.query("no_quote_days", source=settings.source.name)
+            newest = of_prices(session, settings, "newest_candles")
+            no_quote = of_prices(session, settings, "no_quote_days")
             with session.transaction():
                 frames = [price_rows(settings, symbol, newest, no_quote) for symbol in settings.markets]
                 for frame in frames:

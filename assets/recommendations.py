@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 import plimsoll
-from assets import _run, checks
+from assets import _run, checks, market_data
 from assets._table import table_metadata
 from assets.thresholds import product_specs
 from dagster_project import calendars
@@ -244,7 +244,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
                 prices = session.query("prices", last=run.end)
                 thresholds = session.query("thresholds", last=run.end, **run.identity)
                 events = session.query("overshoot_events", last=run.end, **run.identity)
-                no_quote = session.query("no_quote_days", source=settings.source.name)
+                no_quote = market_data.of_prices(session, settings, "no_quote_days")
                 objection = checks.objection(checks.verify(session, settings, run.end))
             frames = [recommend(settings, day, prices, thresholds, events, no_quote, objection) for day in run.days]
             rows = pd.concat(frames, ignore_index=True)

@@ -77,7 +77,7 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
             str(day),
             *(frame_hash(frame) for frame in (prices, recommendations, coverage)),
         ),
-        data_source=settings.source.name,
+        data_source=", ".join(dict.fromkeys(settings.source.id_of(symbol) for symbol in settings.markets)),
         markets=tuple(_market(settings, symbol) for symbol in settings.markets),
         prices=_slim(prices, SHOWN["prices"]),
         forecasts=_slim(frames["forecasts"], SHOWN["forecasts"]),

@@ -4,15 +4,17 @@ What lives here: the data sets bundled with ``arch`` and tidy candle files; what
 that names the file and what to do. What does not: screening (``plimsoll.candles``), storage.
 """
 
+import csv
 import gzip
 import io
 import logging
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,9 +26,15 @@ COLUMNS = ("date", "symbol", "source", "open", "high", "low", "close", "volume",
 NUMBERS = ("open", "high", "low", "close", "volume")
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 SIZE_CAP = 512 * 1024 * 1024
+RATIO_CAP, RATIO_FREE = 200, 16 * 1024 * 1024
+"""How much larger than packed a file may be; candles pack to a tenth. Small files may do as they like."""
+COLUMN_CAP = 64
+LINE_CAP = 64 * 1024
 LISTED = 12
 ABSENT = frozenset({"", "nan", "na", "n/a", "null", "none"})
 """Texts that stand for a value that is not there, in lower case."""
+WHOLE_DAY = r"\d{4}(?:-\d{1,2}-\d{1,2}|/\d{1,2}/\d{1,2}|\d{4})(?:[T ].+)?"
+"""Year, month and day: a month alone, a year alone or a word such as "today" is no day."""
 
 
 class FeedError(ValueError):
@@ -48,16 +56,19 @@ class RawInput:
     frame
         ``row_number, date, symbol, open, high, low, close, volume, volume_unit, note`` of the configured
         markets; ``date`` in UTC, NaT where unreadable; ``note`` says what could not be read, else empty.
+    source
+        Canonical source id under which its candles are stored.
     """
 
     origin: str
     content: bytes
     suffix: str
     frame: pd.DataFrame
+    source: str
 
 
 def read(settings: Settings) -> list[RawInput]:
-    """Read the configured source.
+    """Read the configured source, unless it is an exchange (``exchanges.feed``).
 
     Raises
     ------
@@ -65,7 +76,11 @@ def read(settings: Settings) -> list[RawInput]:
         Where the source or a market in it is missing or cannot be read.
     """
     if settings.source.kind == "bundled":
-        return [_bundled(symbol, market.source_symbol or symbol.lower()) for symbol, market in settings.markets.items()]
+        name = settings.source.name
+        return [
+            _bundled(name, symbol, market.source_symbol or symbol.lower())
+            for symbol, market in settings.markets.items()
+        ]
     if settings.source.path is None:
         raise FeedError("source.path is not set: name a candle file or folder there, or pass --candles PATH")
     return _candle_files(settings, settings.source.path)
@@ -75,12 +90,16 @@ def again(settings: Settings, origin: str, content: bytes, suffix: str) -> RawIn
     """Read bytes that were kept from an earlier run of the configured source."""
     if settings.source.kind == "bundled":
         frame = pd.read_csv(io.BytesIO(content), parse_dates=["date"])
-        return RawInput(origin, content, suffix, frame.assign(note=""))
+        return RawInput(origin, content, suffix, frame.assign(note=""), settings.source.name)
+    if settings.source.kind == "exchange":
+        from dagster_project.exchanges import feed
+
+        return feed.again(settings, origin, content)
     file = Path(origin if origin.endswith(suffix) else origin + suffix)
-    return RawInput(origin, content, suffix, _mine(settings, file, content, _wanted(settings))[0])
+    return RawInput(origin, content, suffix, _mine(settings, file, content, _wanted(settings))[0], settings.source.name)
 
 
-def _bundled(symbol: str, name: str) -> RawInput:
+def _bundled(source: str, symbol: str, name: str) -> RawInput:
     import arch.data.nasdaq
     import arch.data.sp500
     import arch.data.wti
@@ -101,7 +120,7 @@ def _bundled(symbol: str, name: str) -> RawInput:
     frame.insert(0, "row_number", range(1, len(frame) + 1))
     frame["symbol"] = symbol
     content = frame.to_csv(index=False, lineterminator="\n").encode()
-    return RawInput(name, content, ".csv", frame.assign(note=""))
+    return RawInput(name, content, ".csv", frame.assign(note=""), source)
 
 
 def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
@@ -115,7 +134,7 @@ def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
         sources |= found
         symbols |= ids
         if len(kept):
-            inputs.append(RawInput(file.name, content, _suffix(file), kept))
+            inputs.append(RawInput(file.name, content, _suffix(file), kept, settings.source.name))
     if settings.source.name not in sources:
         raise FeedError(
             f"{path}: no rows of source {settings.source.name!r}; it holds {_some(sources)}. Set source.name"
@@ -183,6 +202,9 @@ def _files(path: Path) -> list[Path]:
         found = sorted(p for p in path.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))
         if not found:
             raise FeedError(f"{path}: no candle file in this folder; put .csv, .csv.gz or .parquet files there")
+        for file in found:
+            if not file.name.isprintable():
+                raise FeedError(f"{path}: the name {file.name!r} holds control characters; give the file another")
     elif path.is_file():
         found = [path]
         if not path.name.endswith(SUFFIXES):
@@ -249,7 +271,9 @@ def _days(column: pd.Series, notes: list[pd.Series]) -> pd.Series:
         days = pd.to_datetime(column, utc=True)
     else:
         text = column.astype("object").where(column.notna(), "").map(str).str.strip()
-        days = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
+        days = pd.to_datetime(
+            text.where(text.str.fullmatch(WHOLE_DAY), ""), errors="coerce", format="ISO8601", utc=True
+        )
         unread = text[days.isna()]
         notes.append("date " + unread.map(repr) + " is no day; write it as 2018-12-31")
     return days.dt.tz_localize(None).astype("datetime64[us]")
@@ -276,11 +300,16 @@ def _parquet(file: Path, content: bytes) -> pd.DataFrame:
     try:
         opened = pyarrow.parquet.ParquetFile(io.BytesIO(content))
         about = opened.metadata
+        _refuse_columns(file, opened.schema_arrow.names, about.num_columns)
+        _refuse_types(file, opened.schema_arrow)
         stated = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         # Repeated values take no room in the file, but eight bytes each in memory.
         if max(stated, 8 * about.num_rows * about.num_columns) <= SIZE_CAP:
-            frame: pd.DataFrame = opened.read().to_pandas()
-            return frame
+            frame: pd.DataFrame = opened.read(columns=list(COLUMNS)).to_pandas(ignore_metadata=True)
+            # Columns that are not read are there by name, so that they can be told.
+            return frame.reindex(columns=opened.schema_arrow.names)
+    except FeedError:
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise FeedError(
             f"{file}: not a readable Parquet file ({(str(error).splitlines() or ['?'])[0]}); write it again"
@@ -297,33 +326,83 @@ def _csv(file: Path, content: bytes) -> pd.DataFrame:
         raise FeedError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     if "\0" in text:
         raise FeedError(f"{file}: holds NUL characters; this is no text file")
-    for number, line in _marked(text):
-        raise FeedError(f"{file}: line {number} is a merge-conflict marker ({line[:20]!r}); resolve the conflict first")
     if not text.strip():
         raise FeedError(f"{file}: empty; a tidy candle file has {', '.join(COLUMNS)}")
+    line_count = _refuse_lines(file, text)
+    header = next(csv.reader([text.lstrip("\r\n").splitlines()[0]]))
+    _refuse_columns(file, header, len(header))
     try:
         with warnings.catch_warnings():
             # Rows longer than the header would otherwise be cut with a warning.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
+            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
         raise FeedError(
             f"{file}: not a comma-separated file with a header ({str(error).strip()}); write it again"
         ) from error
+    if len(frame) < line_count - 1:
+        raise FeedError(f"{file}: a quoted field spans lines; write one row a line")
+    return frame
 
 
 def _unpacked(file: Path, content: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-            unpacked = stream.read(SIZE_CAP + 1)
-    except (OSError, EOFError) as error:
+            cap = min(SIZE_CAP, max(RATIO_FREE, RATIO_CAP * len(content)))
+            unpacked = stream.read(cap + 1)
+    except (OSError, EOFError, zlib.error) as error:
         raise FeedError(f"{file}: damaged gzip ({error}); fetch it again") from error
     if len(unpacked) > SIZE_CAP:
         raise FeedError(f"{file}: unpacks to more than {SIZE_CAP // 2**20} MiB; split it by year")
+    if len(unpacked) > cap:
+        raise FeedError(
+            f"{file}: unpacks to more than {RATIO_CAP} times its size, as no candles do; look at what it is"
+        )
     return unpacked
 
 
-def _marked(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+def _refuse_lines(file: Path, text: str) -> int:
+    """Refuse lines that are no rows; the number of those that are not blank."""
+    count = 0
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
+        count += bool(line.strip())
         if line.startswith(("<<<<<<<", ">>>>>>>", "=======")):
-            yield number, line
+            raise FeedError(
+                f"{file}: line {number} is a merge-conflict marker ({line[:20]!r}); resolve the conflict first"
+            )
+        if len(line) > LINE_CAP:
+            raise FeedError(f"{file}: line {number} is longer than {LINE_CAP // 1024} KiB; write one row a line")
+    return count
+
+
+def _refuse_columns(file: Path, names: list[str], count: int) -> None:
+    """Refuse tables that are too wide, and those with two columns of one name."""
+    if count > COLUMN_CAP:
+        raise FeedError(f"{file}: {count} columns, more than {COLUMN_CAP}; a tidy candle file has {', '.join(COLUMNS)}")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise FeedError(f"{file}: column(s) {', '.join(twice)} stand twice; keep one")
+
+
+def _refuse_types(file: Path, schema: Any) -> None:
+    """Refuse columns whose values are neither texts, numbers, days nor true or false."""
+    from pyarrow import types
+
+    for field in schema:
+        if field.name not in COLUMNS:
+            continue
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        is_fine = (
+            types.is_integer(kind)
+            or types.is_floating(kind)
+            or types.is_decimal(kind)
+            or types.is_string(kind)
+            or types.is_large_string(kind)
+            or types.is_string_view(kind)
+            or types.is_boolean(kind)
+            or types.is_timestamp(kind)
+            or types.is_date(kind)
+            or types.is_null(kind)
+        )
+        if not is_fine:
+            raise FeedError(f"{file}: column {field.name} holds {field.type}; write texts, numbers or days")

@@ -37,6 +37,11 @@ def step(name: str, detail: str = "") -> Iterator[None]:
     LOGGER.info("done", extra={"stage": name, "seconds": time.perf_counter() - started})
 
 
+def note(name: str, detail: str) -> None:
+    """Log how far a stage that takes its time has come."""
+    LOGGER.info("under way", extra={"stage": name, "detail": detail})
+
+
 def crash_point(name: str) -> None:
     """Kill this process here if ``PLIMSOLL_CRASH_AT`` names the point: no handler runs, as in a power loss."""
     if os.environ.get("PLIMSOLL_CRASH_AT") == name:

@@ -20,9 +20,10 @@ LIST = "arrivals.jsonl"
 
 @dataclass(frozen=True)
 class Arrival:
-    """One input as it came: its hash, its name and ending, when it became known, and up to which day it was used."""
+    """One input as it came: hash, source, name and ending, when it became known, and up to which day it was used."""
 
     source_sha256: str
+    source: str
     origin: str
     suffix: str
     known_at: datetime
@@ -33,17 +34,18 @@ class RawFileError(RuntimeError):
     """Bytes that were kept are missing or changed; the message names the file."""
 
 
-def path_of(settings: Settings, digest: str, suffix: str) -> str:
+def path_of(source: str, digest: str, suffix: str) -> str:
     """Return where an input's bytes lie below the profile's folder."""
-    return f"raw/{settings.source.name}/{digest}{suffix}.gz"
+    return f"raw/{source}/{digest}{suffix}.gz"
 
 
 def keep(settings: Settings, digest: str, raw: market_feed.RawInput, known_at: datetime, as_of: date) -> None:
     """Keep an input's bytes by content, packed so that equal bytes give equal files, and note its arrival."""
     folder = settings_module.profile_folder(settings)
-    files.write_atomic(folder / path_of(settings, digest, raw.suffix), gzip.compress(raw.content, mtime=0))
+    files.write_atomic(folder / path_of(raw.source, digest, raw.suffix), gzip.compress(raw.content, mtime=0))
     row = {
         "source_sha256": digest,
+        "source": raw.source,
         "origin": raw.origin,
         "suffix": raw.suffix,
         "known_at": known_at.isoformat(),
@@ -65,10 +67,11 @@ def arrivals(settings: Settings) -> list[Arrival]:
     RawFileError
         Where the list cannot be read; names the line.
     """
-    found: dict[tuple[str, date], Arrival] = {}
-    for arrival in _lines(_list(settings)):
-        found.pop((arrival.source_sha256, arrival.as_of), None)
-        found[arrival.source_sha256, arrival.as_of] = arrival
+    found: dict[tuple[str, str, date], Arrival] = {}
+    for arrival in _lines(_list(settings), settings.source.name):
+        key = arrival.source_sha256, arrival.source, arrival.as_of
+        found.pop(key, None)
+        found[key] = arrival
     return list(found.values())
 
 
@@ -80,7 +83,7 @@ def load(settings: Settings, arrival: Arrival) -> market_feed.RawInput:
     RawFileError
         Where its bytes are missing or changed.
     """
-    path = settings_module.profile_folder(settings) / path_of(settings, arrival.source_sha256, arrival.suffix)
+    path = settings_module.profile_folder(settings) / path_of(arrival.source, arrival.source_sha256, arrival.suffix)
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError) as error:
@@ -90,14 +93,16 @@ def load(settings: Settings, arrival: Arrival) -> market_feed.RawInput:
     return market_feed.again(settings, arrival.origin, content, arrival.suffix)
 
 
-def _lines(path: Path) -> Iterator[Arrival]:
+def _lines(path: Path, source: str) -> Iterator[Arrival]:
+    """Read the list; lines from before sources had several names belong to ``source``."""
     if not path.is_file():
         return
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
             known_at, as_of = datetime.fromisoformat(row["known_at"]), date.fromisoformat(row["as_of"])
-            yield Arrival(row["source_sha256"], row["origin"], row["suffix"], known_at, as_of)
+            mine = row.get("source", source)
+            yield Arrival(row["source_sha256"], mine, row["origin"], row["suffix"], known_at, as_of)
         except (ValueError, KeyError, TypeError) as error:
             raise RawFileError(f"{path}, line {number}: no arrival ({error}); mend or remove that line") from error
 

@@ -21,11 +21,14 @@ LONGEST = 400
 
 
 def secrets(settings: Settings | None = None) -> tuple[str, ...]:
-    """List what must not be shown: the mail password and every variable named like a secret, longest first."""
+    """List what must not be shown: passwords and keys in use, every variable named like a secret; longest first."""
     found = {value for name, value in os.environ.items() if NAMES.search(name.upper())}
     if settings is not None and settings.smtp is not None:
         with suppress(SettingsError):
             found |= _spellings(settings.smtp.username, settings.smtp.password())
+    if settings is not None:
+        for venue in settings.source.venues.values():
+            found |= set(venue.credentials().values())
     found |= {line for value in found for line in value.splitlines()}
     return tuple(sorted((one for one in found if len(one) >= SHORTEST), key=len, reverse=True))
 

@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import date
 from email import message_from_bytes, policy
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,9 @@ def restore(settings: Settings, *, copy: Path | None = None, is_from_raw: bool =
     with warehouse.session() as session:
         mails = _adopt_mails(session, settings)
         missing = _missing_days(session, folder)
-        known = set(session.query("known_raw_files")["source_sha256"])
-        taken = {day.date() for day in session.query("candle_commits")["as_of"]}
+        arrivals = market_data.unknown(session, raw_files.arrivals(settings))
     for day in missing:
         shutil.copytree(folder / "reports" / str(day), quarantine / "reports" / str(day), dirs_exist_ok=True)
-    arrivals = [one for one in raw_files.arrivals(settings) if one.source_sha256 not in known or one.as_of not in taken]
     _replay(settings, warehouse, arrivals, missing)
     differing = [day for day in missing if not _is_same(folder, quarantine, day)]
     commit = chosen.commit if chosen is not None else 0
@@ -130,11 +129,11 @@ def _missing_days(session: Session, folder: Path) -> list[date]:
 def _replay(settings: Settings, warehouse: Warehouse, arrivals: list[raw_files.Arrival], missing: list[date]) -> None:
     """Bring inputs back in the order in which they came, and compute each day from those that were there then."""
     left = list(missing)
-    for arrival in arrivals:
-        while left and left[0] < arrival.as_of:
+    for (_, as_of), together in groupby(arrivals, key=lambda one: (one.known_at, one.as_of)):
+        while left and left[0] < as_of:
             _compute(settings, left.pop(0))
         with warehouse.session() as session:
-            market_data.replay(session, settings, arrival, _run.Run(settings, (arrival.as_of,), RUN_ID))
+            market_data.replay(session, settings, list(together), _run.Run(settings, (as_of,), RUN_ID))
     for day in left:
         _compute(settings, day)
 

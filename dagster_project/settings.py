@@ -1,7 +1,8 @@
 """Settings: the knobs of ``config/*.toml`` as one typed, immutable model.
 
 What lives here: reading, validating and hashing a configuration, and where a profile's files lie.
-What does not: formulas (``plimsoll``), defaults that depend on data, connections.
+What does not: where candles come from (``sources``), formulas (``plimsoll``), defaults that depend on data,
+connections.
 """
 
 import hashlib
@@ -16,18 +17,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from dagster_project.acknowledgements import Monitoring
+from dagster_project.sources import VARIABLE, Source
+from dagster_project.sources import Strict as _Strict
 
 SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
 PROFILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
-SOURCE = re.compile(r"^[a-z0-9][a-z0-9_]{0,39}$")
 ADDRESS = re.compile(r"^[^@\s,;<>()\[\]\\\"]{1,64}@[A-Za-z0-9.-]{1,190}$")
 DOMAIN = re.compile(r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")
 HOST = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,189}|[0-9a-fA-F:]{1,39})$")
 LINK = re.compile(r"^https://[A-Za-z0-9.-]+(:\d{1,5})?/([A-Za-z0-9._~/-]*/)?$")
-VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]{0,63}$")
 SCHEDULER = re.compile(r"^(tcp|tls)://[A-Za-z0-9.\[\]:-]{1,190}:\d{1,5}$")
 IN_ADDRESS = re.compile(r"[^/\s:@'\"]+:[^/\s@'\"]+(?=@)")
 CONFIG_SIZE_CAP = 1_000_000
@@ -38,10 +39,6 @@ Bps = Annotated[int, Field(ge=0, le=1_000_000)]
 
 class SettingsError(ValueError):
     """A configuration cannot be used; the message names the file and the key."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Product(StrEnum):
@@ -67,22 +64,6 @@ class Profile(_Strict):
     def _name(cls, value: str) -> str:
         if not PROFILE.match(value):
             raise ValueError(f"{value!r} is not lower case letters, digits, '-' or '_' (at most 32)")
-        return value
-
-
-class Source(_Strict):
-    """Where candles come from."""
-
-    kind: Literal["bundled", "candles"]
-    name: str
-    path: Path | None = None
-    bar_close_grace_minutes: Annotated[int, Field(ge=0, le=1440)] = 30
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> str:
-        if not SOURCE.match(value):
-            raise ValueError(f"{value!r} is not lower case letters, digits or '_' (at most 40)")
         return value
 
 
@@ -164,7 +145,7 @@ class BudgetKnobs(_Strict):
     loosening_hold_margin_share: Fraction = 0.25
     hysteresis_down_steps: Annotated[int, Field(ge=0, le=20)] = 1
     hysteresis_up_steps: Annotated[int, Field(ge=0, le=20)] = 2
-    cap_bps_by_class: dict[str, Bps] = {"major": 8800, "large": 8000, "other": 7000, "stable": 9000}
+    cap_bps_by_class: dict[str, Bps] = Field(default={"major": 8800, "large": 8000, "other": 7000, "stable": 9000})
 
 
 class LendingInForce(_Strict):
@@ -405,6 +386,18 @@ class Settings(_Strict):
                 raise ValueError(f"{symbol!r} is not a market id (A-Z, 0-9, '.', '_', '-', at most 20)")
         return value
 
+    @model_validator(mode="after")
+    def _fed(self) -> Self:
+        if self.source.kind == "exchange":
+            served = {market for venue in self.source.venues.values() for market in venue.symbols}
+            for what, names in (
+                ("no venue has", self.markets.keys() - served),
+                ("unknown", served - self.markets.keys()),
+            ):
+                if names:
+                    raise ValueError(f"source.venues: {what} market(s) {', '.join(sorted(names))}")
+        return self
+
     @property
     def config_hash(self) -> str:
         """Hash of everything that moves numbers; recipients, titles, paths and machines stay out.
@@ -423,9 +416,10 @@ class Settings(_Strict):
                 "monitoring": True,
                 "compute": True,
                 "profile": {"title", "about", "is_schedule_on"},
-                "source": {"path"},
+                "source": True,
             },
         )
+        content["source"] = self.source.of_numbers()
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -436,7 +430,8 @@ class Settings(_Strict):
 
     def with_candles(self, path: Path) -> "Settings":
         """Return the same settings reading candles from ``path``."""
-        return self.model_copy(update={"source": self.source.model_copy(update={"kind": "candles", "path": path})})
+        files = {"kind": "candles", "path": path, "venues": {}, "history_first_day": None}
+        return self.model_copy(update={"source": self.source.model_copy(update=files)})
 
 
 def load(path: Path) -> Settings:

@@ -5,7 +5,7 @@
 create table if not exists raw_file (
     source_sha256 varchar not null, -- SHA-256 of the raw bytes, hexadecimal
     source varchar not null, -- canonical source id
-    origin varchar not null, -- file name or package data set, without folders
+    origin varchar not null, -- file name or data set without folders, or the series and span an exchange was asked for
     raw_path varchar not null, -- path below the profile's folder
     byte_count bigint not null, -- size of the raw bytes
     row_count bigint not null, -- rows read

@@ -484,7 +484,7 @@ def test_a_symbol_that_is_sql_stays_a_symbol(store: Warehouse) -> None:
     put(store, candle_rows(["2022-01-01"], [1.0], evil))
     with store.session() as session:
         assert list(session.everything("candle")["symbol"]) == [evil]
-        assert session.query("candle_symbols", source=evil).empty
+        assert session.query("newest_candles", source=evil).empty
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

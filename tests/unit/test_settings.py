@@ -221,7 +221,7 @@ def test_crypto_covers_its_markets() -> None:
         (("overshoot", "eta"), 0.6, "overshoot.eta"),
         (("profile", "name"), "../evil", "profile.name"),
         (("source", "name"), "Arch Data", "source.name"),
-        (("source", "kind"), "exchange", "source.kind"),
+        (("source", "kind"), "telepathy", "source.kind"),
         (("markets", "SPX", "market_class"), "minor", "markets.SPX.market_class"),
         (
             ("markets", "SPX", "perpetual", "tail_probability_bps"),
