@@ -25,6 +25,8 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "threshold": ("budget_parts", "threshold_invalid_set"),
 }
 WARNING: dict[str, tuple[str, ...]] = {"volatility_forecast": ("rung_share",)}
+HOURLY = "candle_hour"
+"""Checked where hourly candles are taken; they move no number, so they withhold nothing."""
 GRAIN_TABLES = (
     "candle",
     "price",
@@ -117,7 +119,11 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
     made += [
         _check(settings, partitions, table, name, is_blocking=False) for table, ns in WARNING.items() for name in ns
     ]
-    return [*made, _alarm_check(settings, partitions), *(_grain_check(partitions, table) for table in GRAIN_TABLES)]
+    made += [_grain_check(partitions, table) for table in GRAIN_TABLES]
+    if settings.source.has_hourly:
+        made.append(_check(settings, partitions, HOURLY, "candle_hour_revisions", is_blocking=False))
+        made.append(_grain_check(partitions, HOURLY, is_blocking=False))
+    return [*made, _alarm_check(settings, partitions)]
 
 
 def _alarm_check(settings: Settings, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
@@ -143,19 +149,21 @@ def _alarm_check(settings: Settings, partitions: dg.PartitionsDefinition) -> dg.
     return check
 
 
-def _grain_check(partitions: dg.PartitionsDefinition, table: str) -> dg.AssetChecksDefinition:
+def _grain_check(
+    partitions: dg.PartitionsDefinition, table: str, *, is_blocking: bool = True
+) -> dg.AssetChecksDefinition:
     grain = ", ".join(sql.table(table).grain)
 
     @dg.asset_check(
         asset=table,
         name=f"{table}_grain",
-        blocking=True,
+        blocking=is_blocking,
         partitions_def=partitions,
         description=f"No two rows share {grain}.",
     )
     def check(warehouse: Warehouse) -> dg.AssetCheckResult:
         with warehouse.session() as session:
-            return _result(session.contract_failures(table), is_blocking=True)
+            return _result(session.contract_failures(table), is_blocking=is_blocking)
 
     return check
 

@@ -58,6 +58,8 @@ class RawInput:
         markets; ``date`` in UTC, NaT where unreadable; ``note`` says what could not be read, else empty.
     source
         Canonical source id under which its candles are stored.
+    timeframe
+        ``1d``, or ``1h`` where ``date`` is the beginning of an hour.
     """
 
     origin: str
@@ -65,6 +67,7 @@ class RawInput:
     suffix: str
     frame: pd.DataFrame
     source: str
+    timeframe: str = "1d"
 
 
 def read(settings: Settings) -> list[RawInput]:
@@ -86,7 +89,20 @@ def read(settings: Settings) -> list[RawInput]:
     return _candle_files(settings, settings.source.path)
 
 
-def again(settings: Settings, origin: str, content: bytes, suffix: str) -> RawInput:
+def read_hourly(settings: Settings) -> list[RawInput]:
+    """Read the hourly candle files of a configuration; a market without any is told in the log.
+
+    Raises
+    ------
+    FeedError
+        Where a file cannot be read, or holds daily candles.
+    """
+    if settings.source.hourly_path is None:
+        raise FeedError("source.hourly_path is not set: name a file or folder of hourly candles there")
+    return _candle_files(settings, settings.source.hourly_path, "1h")
+
+
+def again(settings: Settings, origin: str, content: bytes, suffix: str, timeframe: str = "1d") -> RawInput:
     """Read bytes that were kept from an earlier run of the configured source."""
     if settings.source.kind == "bundled":
         frame = pd.read_csv(io.BytesIO(content), parse_dates=["date"])
@@ -96,7 +112,8 @@ def again(settings: Settings, origin: str, content: bytes, suffix: str) -> RawIn
 
         return feed.again(settings, origin, content)
     file = Path(origin if origin.endswith(suffix) else origin + suffix)
-    return RawInput(origin, content, suffix, _mine(settings, file, content, _wanted(settings))[0], settings.source.name)
+    frame = _mine(settings, file, content, _wanted(settings))[0]
+    return RawInput(origin, content, suffix, frame, settings.source.name, timeframe)
 
 
 def _bundled(source: str, symbol: str, name: str) -> RawInput:
@@ -123,7 +140,7 @@ def _bundled(source: str, symbol: str, name: str) -> RawInput:
     return RawInput(name, content, ".csv", frame.assign(note=""), source)
 
 
-def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
+def _candle_files(settings: Settings, path: Path, timeframe: str = "1d") -> list[RawInput]:
     wanted = _wanted(settings)
     inputs: list[RawInput] = []
     sources: set[str] = set()
@@ -134,18 +151,29 @@ def _candle_files(settings: Settings, path: Path) -> list[RawInput]:
         sources |= found
         symbols |= ids
         if len(kept):
-            inputs.append(RawInput(file.name, content, _suffix(file), kept, settings.source.name))
+            if timeframe == "1h":
+                _refuse_days(file, kept)
+            inputs.append(RawInput(file.name, content, _suffix(file), kept, settings.source.name, timeframe))
     if settings.source.name not in sources:
         raise FeedError(
             f"{path}: no rows of source {settings.source.name!r}; it holds {_some(sources)}. Set source.name"
         )
     missing = sorted(set(wanted) - symbols)
-    if missing:
+    if missing and timeframe == "1h":
+        LOGGER.warning("%s: no hourly candles of %s", path, ", ".join(missing[:LISTED]))
+    elif missing:
         raise FeedError(
             f"{path}: unknown symbol(s) {', '.join(missing)} in source {settings.source.name!r}; it holds "
             f"{_some(symbols)}. Take them out of [markets] or set source_symbol"
         )
     return inputs
+
+
+def _refuse_days(file: Path, rows: pd.DataFrame) -> None:
+    """Refuse a file of daily candles among hourly ones: each would pass for the first hour of its day."""
+    begins = rows["date"].dropna()
+    if len(begins) > 1 and (begins == begins.dt.normalize()).all():
+        raise FeedError(f"{file}: every candle begins at midnight; these are daily ones, they belong into source.path")
 
 
 def _mine(

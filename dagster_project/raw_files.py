@@ -16,11 +16,12 @@ from dagster_project import settings as settings_module
 from dagster_project.settings import Settings
 
 LIST = "arrivals.jsonl"
+TIMEFRAMES = {one: one for one in ("1d", "1h")}
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One input as it came: hash, source, name and ending, when it became known, and up to which day it was used."""
+    """One input as it came: hash, source, name, ending, when it was known, up to which day used, as what bars."""
 
     source_sha256: str
     source: str
@@ -28,6 +29,7 @@ class Arrival:
     suffix: str
     known_at: datetime
     as_of: date
+    timeframe: str = "1d"
 
 
 class RawFileError(RuntimeError):
@@ -51,6 +53,8 @@ def keep(settings: Settings, digest: str, raw: market_feed.RawInput, known_at: d
         "known_at": known_at.isoformat(),
         "as_of": as_of.isoformat(),
     }
+    if raw.timeframe != "1d":
+        row["timeframe"] = raw.timeframe
     path = _list(settings)
     before = path.read_bytes() if path.is_file() else b""
     line = json.dumps(row, sort_keys=True).encode() + b"\n"
@@ -67,9 +71,9 @@ def arrivals(settings: Settings) -> list[Arrival]:
     RawFileError
         Where the list cannot be read; names the line.
     """
-    found: dict[tuple[str, str, date], Arrival] = {}
+    found: dict[tuple[str, str, date, str], Arrival] = {}
     for arrival in _lines(_list(settings), settings.source.name):
-        key = arrival.source_sha256, arrival.source, arrival.as_of
+        key = arrival.source_sha256, arrival.source, arrival.as_of, arrival.timeframe
         found.pop(key, None)
         found[key] = arrival
     return list(found.values())
@@ -90,7 +94,7 @@ def load(settings: Settings, arrival: Arrival) -> market_feed.RawInput:
         raise RawFileError(f"{path}: cannot be read ({error}); bring it back from a copy of the folder") from error
     if files.sha256(content) != arrival.source_sha256:
         raise RawFileError(f"{path}: not the bytes that were received; bring it back from a copy of the folder")
-    return market_feed.again(settings, arrival.origin, content, arrival.suffix)
+    return market_feed.again(settings, arrival.origin, content, arrival.suffix, arrival.timeframe)
 
 
 def _lines(path: Path, source: str) -> Iterator[Arrival]:
@@ -101,8 +105,8 @@ def _lines(path: Path, source: str) -> Iterator[Arrival]:
         try:
             row = json.loads(line)
             known_at, as_of = datetime.fromisoformat(row["known_at"]), date.fromisoformat(row["as_of"])
-            mine = row.get("source", source)
-            yield Arrival(row["source_sha256"], mine, row["origin"], row["suffix"], known_at, as_of)
+            mine, timeframe = row.get("source", source), TIMEFRAMES[row.get("timeframe", "1d")]
+            yield Arrival(row["source_sha256"], mine, row["origin"], row["suffix"], known_at, as_of, timeframe)
         except (ValueError, KeyError, TypeError) as error:
             raise RawFileError(f"{path}, line {number}: no arrival ({error}); mend or remove that line") from error
 

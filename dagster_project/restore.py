@@ -27,7 +27,7 @@ from dagster_project.warehouse import Session, Warehouse, WarehouseError, copies
 
 MAIL = re.compile(r"^(?P<day>\d{4}-\d{2}-\d{2})-(?P<audience>[a-z]+)-[0-9a-f]{12}-r(?P<revision>\d+)\.eml$")
 RUN_ID = "restore"
-NOT_REPLAYED = ("candle", "backup")
+NOT_REPLAYED = ("candle", "candle_hour", "backup")
 
 
 class RestoreError(RuntimeError):
@@ -129,7 +129,7 @@ def _missing_days(session: Session, folder: Path) -> list[date]:
 def _replay(settings: Settings, warehouse: Warehouse, arrivals: list[raw_files.Arrival], missing: list[date]) -> None:
     """Bring inputs back in the order in which they came, and compute each day from those that were there then."""
     left = list(missing)
-    for (_, as_of), together in groupby(arrivals, key=lambda one: (one.known_at, one.as_of)):
+    for (_, as_of, _), together in groupby(arrivals, key=lambda one: (one.known_at, one.as_of, one.timeframe)):
         while left and left[0] < as_of:
             _compute(settings, left.pop(0))
         with warehouse.session() as session:

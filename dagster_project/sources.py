@@ -18,8 +18,8 @@ SOURCE = re.compile(r"^[a-z0-9][a-z0-9_]{0,39}$")
 VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]{0,63}$")
 EXCHANGE = re.compile(r"^[a-z][a-z0-9]{1,39}$")
 PAIR = re.compile(r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,12}(:[A-Z0-9]{1,12})?$")
-IS_NOT_NUMBERS = {"api_key_env", "secret_env", "passphrase_env", "address", "rate_limit_ms"}
-"""Keys of a venue that move no number: who asks, where, and how fast."""
+IS_NOT_NUMBERS = {"api_key_env", "secret_env", "passphrase_env", "address", "rate_limit_ms", "hourly"}
+"""Keys of a venue that move no number: who asks, where, how fast; and hourly candles, which no model reads yet."""
 
 
 class Strict(BaseModel):
@@ -54,6 +54,7 @@ class Venue(Strict):
     volume_unit: Literal["base", "quote_usd", "none"] = "base"
     address: str = ""
     rate_limit_ms: Annotated[int, Field(ge=1, le=60_000)] | None = None
+    hourly: bool = False
     api_key_env: str = ""
     secret_env: str = ""
     passphrase_env: str = ""
@@ -125,6 +126,10 @@ class Source(Strict):
     name: str
     path: Path | None = None
     bar_close_grace_minutes: Annotated[int, Field(ge=0, le=1440)] = 30
+    hourly: bool = False
+    hourly_path: Path | None = None
+    hourly_first_day: date | None = None
+    hourly_overlap_hours: Annotated[int, Field(ge=3, le=10_000)] = 168
     history_first_day: date | None = None
     overlap_days: Annotated[int, Field(ge=3, le=1000)] = 150
     limits: Limits = Limits()
@@ -153,7 +158,27 @@ class Source(Strict):
                 raise ValueError(f"name {self.name!r} is the name of a venue, too; call the whole otherwise")
         elif self.venues or self.history_first_day is not None:
             raise ValueError(f"venues and history_first_day are only for kind exchange, not {self.kind}")
+        self._check_hourly()
         return self
+
+    def _check_hourly(self) -> None:
+        if self.kind == "exchange":
+            if self.hourly or self.hourly_path is not None:
+                raise ValueError("hourly is said by each [source.venues.NAME]; hourly_path is for kind candles")
+            return
+        if self.hourly_first_day is not None:
+            raise ValueError(f"hourly_first_day is only for kind exchange, not {self.kind}")
+        if self.hourly and self.kind != "candles":
+            raise ValueError(f"hourly needs kind candles or exchange, not {self.kind}")
+        if self.hourly != (self.hourly_path is not None):
+            raise ValueError("hourly = true and hourly_path go together")
+        if self.hourly and self.hourly_path == self.path:
+            raise ValueError("hourly_path is path, too; daily and hourly candles lie apart")
+
+    @property
+    def has_hourly(self) -> bool:
+        """Whether hourly candles are taken from anywhere."""
+        return self.hourly or any(venue.hourly for venue in self.venues.values())
 
     def id_of(self, market: str) -> str:
         """Return the id under which a market's price is stored: the first venue that has it, else the source."""

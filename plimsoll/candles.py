@@ -18,6 +18,7 @@ FIELDS = ("open", "high", "low", "close")
 VOLUME_UNITS = ("base", "quote_usd", "none")
 EARLIEST = pd.Timestamp("1970-01-02")
 SMALLEST, LARGEST = 1e-12, 1e15
+DAY, HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 
 SPIKE_SCALE = 12.0
 SPIKE_CLOSE = 0.5
@@ -89,7 +90,7 @@ def canonical_symbol(text: str) -> str:
     return symbol
 
 
-def screen(frame: pd.DataFrame, *, is_close_only: bool, latest: pd.Timestamp) -> Screened:
+def screen(frame: pd.DataFrame, *, is_close_only: bool, latest: pd.Timestamp, step: pd.Timedelta = DAY) -> Screened:
     """Accept or quarantine the rows of one market and source.
 
     Parameters
@@ -101,14 +102,18 @@ def screen(frame: pd.DataFrame, *, is_close_only: bool, latest: pd.Timestamp) ->
     is_close_only
         The source gives closes only: open, high and low are not asked for.
     latest
-        Last day that can be final; a later bar lies in the future.
+        Last day, or beginning of the last hour, that can be final; a later bar lies in the future.
+    step
+        Length of a bar, `DAY` or `HOUR`; ``date`` is then the UTC day or the beginning of the hour.
 
     Returns
     -------
     Screened
         Each input row stands in exactly one of the two frames.
 
-    Notes ----- A single-bar spike is one that reverts: a close beyond twelve robust sigmas of its neighbours
+    Notes
+    -----
+    A single-bar spike is one that reverts: a close beyond twelve robust sigmas of its neighbours
     and 50 % that the next bar takes back to a quarter, or a wick beyond twelve times the usual wick and a
     factor of e^1.5 beyond both open and close. Falls that closes confirm are kept, however large: real
     crashes must move thresholds. Scales are medians over the last 120 bars (times 1.4826 for returns), so a
@@ -119,9 +124,9 @@ def screen(frame: pd.DataFrame, *, is_close_only: bool, latest: pd.Timestamp) ->
     if "note" not in rows:
         rows["note"] = ""
     verdicts = _Verdicts(rows)
-    _refuse_unreadable(verdicts, is_close_only=is_close_only, latest=latest)
+    _refuse_unreadable(verdicts, is_close_only=is_close_only, latest=latest, step=step)
     _refuse_impossible(verdicts, ["close"] if is_close_only else list(FIELDS))
-    _refuse_repeated(verdicts)
+    _refuse_repeated(verdicts, step)
     _refuse_spikes(verdicts, is_close_only=is_close_only)
     kept = verdicts.is_fine
     given = list(frame.columns)
@@ -136,7 +141,7 @@ def _shown(rows: pd.DataFrame, fields: Sequence[str]) -> list[str]:
     return [" ".join(f"{f} {v:g}" for f, v in zip(fields, row, strict=True)) for row in values]
 
 
-def _refuse_unreadable(verdicts: _Verdicts, *, is_close_only: bool, latest: pd.Timestamp) -> None:
+def _refuse_unreadable(verdicts: _Verdicts, *, is_close_only: bool, latest: pd.Timestamp, step: pd.Timedelta) -> None:
     rows = verdicts.rows
     day = rows["date"]
     has_note = (rows["note"] != "").to_numpy()
@@ -147,9 +152,12 @@ def _refuse_unreadable(verdicts: _Verdicts, *, is_close_only: bool, latest: pd.T
         lambda at: [f"{d:%Y-%m-%d} lies before 1970-01-02 or in the future" for d in at["date"]],
     )
     verdicts.refuse(
-        (day != day.dt.normalize()).to_numpy(),
-        "not_a_utc_day",
-        lambda at: [f"the bar begins {d:%Y-%m-%d %H:%M:%S} UTC, not at midnight" for d in at["date"]],
+        (day != day.dt.floor(step)).to_numpy(),
+        "not_a_utc_day" if step == DAY else "not_a_utc_hour",
+        lambda at: [
+            f"the bar begins {d:%Y-%m-%d %H:%M:%S} UTC, not {'at midnight' if step == DAY else 'with an hour'}"
+            for d in at["date"]
+        ],
     )
     verdicts.refuse(has_note, "unreadable_number", lambda at: list(at["note"]))
     if is_close_only:
@@ -182,7 +190,8 @@ def _refuse_impossible(verdicts: _Verdicts, fields: list[str]) -> None:
     )
 
 
-def _refuse_repeated(verdicts: _Verdicts) -> None:
+def _refuse_repeated(verdicts: _Verdicts, step: pd.Timedelta) -> None:
+    form = "%Y-%m-%d" if step == DAY else "%Y-%m-%d %H:%M"
     fine = verdicts.rows[verdicts.is_fine]
     repeated = fine[fine.duplicated("date", keep=False)]
     for day, same in repeated.groupby("date", sort=True):
@@ -190,12 +199,12 @@ def _refuse_repeated(verdicts: _Verdicts) -> None:
         numbers = ", ".join(str(n) for n in same["row_number"])
         if len(same[[*FIELDS, "volume", "volume_unit"]].drop_duplicates()) == 1:
             at[same.index[1:]] = True
-            words = f"{day:%Y-%m-%d} stands in rows {numbers} with the same values; the first is kept"
+            words = f"{day:{form}} stands in rows {numbers} with the same values; the first is kept"
             verdicts.refuse(at, "duplicate_same", words)
         else:
             at[same.index] = True
             closes = " and ".join(f"{close:.10g}" for close in same["close"])
-            words = f"{day:%Y-%m-%d} stands in rows {numbers} with closes {closes}; keep one"
+            words = f"{day:{form}} stands in rows {numbers} with closes {closes}; keep one"
             verdicts.refuse(at, "duplicate_conflict", words)
 
 

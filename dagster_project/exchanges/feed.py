@@ -63,18 +63,52 @@ def read(settings: Settings, known: Mapping[tuple[str, str], date], last: date) 
         due = [symbol for symbol in venue.symbols if known.get((name, symbol), date.min) < last]
         asked |= {symbol for symbol in due if settings.source.id_of(symbol) == name}
         if due:
-            _of_venue(settings, name, due, known, last, ends, inputs, troubles)
+            starts = {symbol: _since(settings, known.get((name, symbol))) for symbol in due}
+            _of_venue(settings, name, starts, "1d", last, ends, inputs, troubles)
     _refuse_unbearable(settings, known, asked, troubles)
     for trouble in troubles:
         LOGGER.warning("%s of %s has nothing new: %s", trouble.symbol, trouble.source, trouble.why)
     return inputs, troubles
 
 
+def read_hourly(
+    settings: Settings, known: Mapping[tuple[str, str], pd.Timestamp], last: date
+) -> tuple[list[RawInput], list[Trouble]]:
+    """Ask every venue that says ``hourly`` for the closed hours up to the end of a day that the store does not have.
+
+    Parameters
+    ----------
+    settings
+        Configuration of kind ``exchange``.
+    known
+        Beginning of the last stored hour by source and market; the newest are asked for once more, as with days.
+    last
+        Day whose 24 hours are the last that are wanted: a night uses nothing from after its day.
+
+    Returns
+    -------
+    tuple
+        Answers as inputs, and the series that brought nothing: no night waits for hours.
+    """
+    ends = time.monotonic() + settings.source.limits.total_seconds
+    final = pd.Timestamp(last) + pd.Timedelta(hours=23)
+    inputs: list[RawInput] = []
+    troubles: list[Trouble] = []
+    for name, venue in settings.source.venues.items():
+        starts = {symbol: _since_hour(settings, known.get((name, symbol))) for symbol in venue.symbols if venue.hourly}
+        due = {one: since for one, since in starts.items() if known.get((name, one), pd.Timestamp.min) < final}
+        if due:
+            _of_venue(settings, name, due, "1h", last, ends, inputs, troubles)
+    for trouble in troubles:
+        LOGGER.warning("%s of %s has no new hours: %s", trouble.symbol, trouble.source, trouble.why)
+    return inputs, troubles
+
+
 def _of_venue(
     settings: Settings,
     name: str,
-    symbols: list[str],
-    known: Mapping[tuple[str, str], date],
+    starts: Mapping[str, pd.Timestamp],
+    timeframe: str,
     last: date,
     ends: float,
     inputs: list[RawInput],
@@ -84,13 +118,12 @@ def _of_venue(
     until = pd.Timestamp(last) + pd.Timedelta(days=1)
     gone = ""
     with Client(settings, name, ends) as client:
-        for symbol in symbols:
-            since = _since(settings, known.get((name, symbol)))
+        for symbol, since in starts.items():
             try:
                 if gone:
                     raise OutOfReachError(gone)
-                note("candles", f"{name}: {symbol} from {since:%Y-%m-%d}")
-                found = history.fetch(client, symbol, "1d", since, until, grace)
+                note("candles", f"{name}: {symbol} {timeframe} from {since:%Y-%m-%d}")
+                found = history.fetch(client, symbol, timeframe, since, until, grace)
             except FeedError as error:
                 # The whole venue is away: its other series would wait as long for the same.
                 gone = str(error) if isinstance(error, OutOfReachError) else gone
@@ -98,7 +131,7 @@ def _of_venue(
                 continue
             for page in found.pages:
                 frame = page.frame.assign(symbol=symbol, note="")
-                inputs.append(RawInput(page.origin, page.content, SUFFIX, frame, name))
+                inputs.append(RawInput(page.origin, page.content, SUFFIX, frame, name, timeframe))
 
 
 def _since(settings: Settings, known: date | None) -> pd.Timestamp:
@@ -106,6 +139,13 @@ def _since(settings: Settings, known: date | None) -> pd.Timestamp:
     if known is None:
         return first
     return max(first, pd.Timestamp(known) - pd.Timedelta(days=settings.source.overlap_days))
+
+
+def _since_hour(settings: Settings, known: pd.Timestamp | None) -> pd.Timestamp:
+    first = pd.Timestamp(settings.source.hourly_first_day or settings.source.history_first_day or date.min)
+    if known is None:
+        return first
+    return max(first, known - pd.Timedelta(hours=settings.source.hourly_overlap_hours))
 
 
 def _refuse_unbearable(
@@ -141,4 +181,4 @@ def again(settings: Settings, origin: str, content: bytes) -> RawInput:
         )
     whole = history.read(Reader(venue), name, venue.symbols[symbol], timeframe, market_id, content)
     frame = whole[whole["date"].between(first, last)].reset_index(drop=True)
-    return RawInput(origin, content, SUFFIX, frame.assign(symbol=symbol, note=""), name)
+    return RawInput(origin, content, SUFFIX, frame.assign(symbol=symbol, note=""), name, timeframe)

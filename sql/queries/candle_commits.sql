@@ -1,6 +1,8 @@
 -- @query candle_commits
--- @about Days in whose runs candles were stored; no row where none were.
-select distinct as_of
+-- @about Days in whose runs candles were stored, by stage: daily or hourly; no row where none were.
+select distinct
+    stage,
+    as_of
 from commit_ledger
-where stage = 'candle'
-order by as_of
+where stage in ('candle', 'candle_hour')
+order by stage, as_of

@@ -1,5 +1,5 @@
 -- @query newest_candle_values
--- @about Newest revision of every candle of a source.
+-- @about Newest revision of every candle of a source from a day on.
 select
     c.date,
     c.symbol,
@@ -14,6 +14,7 @@ select
 from candle as c
 where
     c.source = $source
+    and c.date >= cast($first as date)
 qualify row_number() over (
         partition by c.date, c.symbol, c.source
         order by c.revision desc

@@ -19,6 +19,11 @@ def store(tmp_path: Path) -> Warehouse:
     return Warehouse(path=str(tmp_path / "store" / "plimsoll.duckdb"), lock_wait_seconds=0.2)
 
 
+VERSION_3 = """
+drop table candle_hour;
+drop table candle_hour_quarantine;
+update schema_version set version = 3;
+"""
 VERSION_2 = """
 alter table outbox drop column attempts;
 alter table outbox drop column next_attempt_at;
@@ -55,6 +60,7 @@ def as_version_1(store: Warehouse) -> None:
     with store.session():
         pass
     with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_3)
         connection.execute(VERSION_2)
         connection.execute(VERSION_1)
         connection.execute(FIT_1)
@@ -64,6 +70,7 @@ def as_version_2(store: Warehouse) -> None:
     with store.session():
         pass
     with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_3)
         connection.execute(VERSION_2)
         connection.execute(MAIL_2)
 
@@ -92,7 +99,7 @@ def test_mails_of_the_second_version_are_files_that_no_server_gets(store: Wareho
     assert str(row["changed_at"].date()) == "2022-06-01"
 
 
-@pytest.mark.parametrize("step", ["migration 2", "migration 3"])
+@pytest.mark.parametrize("step", ["migration 2", "migration 3", "migration 4"])
 def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_store(store: Warehouse, step: str) -> None:
     as_version_1(store)
     code = f"from dagster_project.warehouse import Warehouse\nwith Warehouse(path={store.path!r}).session(): pass"
