@@ -99,11 +99,33 @@ def replay(
     return _taking.taken(session, settings, run, inputs, pd.Timestamp(fresh[0].known_at), _taking.of(timeframe))
 
 
-def of_prices(session: Session, settings: Settings, query: str) -> pd.DataFrame:
+class PriceConfig(dg.Config):
+    """What an operator may ask of the prices in the launchpad."""
+
+    as_known_now: bool = False
+
+
+def price_candles(session: Session, settings: Settings, run: _run.Run, *, as_known_now: bool = False) -> pd.DataFrame:
+    """Return the candles that the prices of a run are made of, one a market and day.
+
+    The newest day uses what is known now. A day after which candles of a later one came is a rerun: up to it, candles
+    are those that were known when its own bar came, so that a source which rewrites its history moves no old report
+    unasked; ``as_known_now`` asks for today's values, to correct one.
+    """
+    newest = of_prices(session, settings, "newest_candles")
+    end = pd.Timestamp(run.end)
+    if as_known_now or newest.empty or newest["date"].max() <= end:
+        return newest
+    then = of_prices(session, settings, "candles_as_known", as_of=run.end)[list(newest.columns)]
+    both = pd.concat([then, newest[newest["date"] > end]], ignore_index=True)
+    return both.sort_values(["symbol", "date"], kind="stable", ignore_index=True)
+
+
+def of_prices(session: Session, settings: Settings, query: str, **more: object) -> pd.DataFrame:
     """Return what a query finds for each market in the source of its price."""
     found = []
     for source in settings.source.ids():
-        rows = session.query(query, source=source)
+        rows = session.query(query, source=source, **more)
         mine = [symbol for symbol in settings.markets if settings.source.id_of(symbol) == source]
         found.append(rows[rows["symbol"].isin(mine)])
     return pd.concat(found, ignore_index=True)
@@ -151,11 +173,13 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         kinds={"python", "duckdb"},
         code_version=plimsoll.METHODOLOGY,
     )
-    def price(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
+    def price(
+        context: dg.AssetExecutionContext, config: PriceConfig, warehouse: Warehouse
+    ) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         written, gaps = 0, 0
         with step("price"), warehouse.session() as session:
-            newest = of_prices(session, settings, "newest_candles")
+            newest = price_candles(session, settings, run, as_known_now=config.as_known_now)
             no_quote = of_prices(session, settings, "no_quote_days")
             with session.transaction():
                 frames = [price_rows(settings, symbol, newest, no_quote) for symbol in settings.markets]

@@ -37,6 +37,11 @@ AsOf = Annotated[str | None, typer.Option("--as-of", help="Last day whose data m
 Candles = Annotated[Path | None, typer.Option("--candles", help="Tidy candle file or folder instead of the source's.")]
 
 
+AsKnown = Annotated[
+    str, typer.Option("--as-known", help="An old day uses the candles known then, or, to correct it, those known now.")
+]
+
+
 class UsageError(ValueError):
     """What was asked cannot be done; the message says what to ask instead."""
 
@@ -131,6 +136,12 @@ def _first_day(settings: Settings, day: date, since: str | None, *, is_catch_up:
     return day
 
 
+def _choice(option: str, text: str, *known: str) -> str:
+    if text not in known:
+        raise UsageError(f"{option} {text!r}: known are {', '.join(known)}")
+    return text
+
+
 def _stages(names: list[str] | None) -> list[str] | None:
     if not names:
         return None
@@ -160,6 +171,7 @@ def report(
         bool, typer.Option("--send-past", help="Mail days after which a later one was reported, too.")
     ] = False,
     no_mail: Annotated[bool, typer.Option("--no-mail", help="Write mails, hand none to the server.")] = False,
+    as_known: AsKnown = "then",
 ) -> None:
     """Run the nightly job for one day or a range, without a daemon: data to PDF, mail and backup."""
     settings = _settings(config, candles)
@@ -172,7 +184,8 @@ def report(
     from dagster_project.nightly import Mailing, run_nightly
 
     mailing = Mailing(send=not no_mail, corrections=send_corrections, past=send_past)
-    ending = run_nightly(settings, day, first=first, select=stages, mailing=mailing)
+    is_known_now = _choice("--as-known", as_known, "now", "then") == "now"
+    ending = run_nightly(settings, day, first=first, select=stages, mailing=mailing, is_known_now=is_known_now)
     if ending.failed_checks:
         _complain(
             f"publication withheld by check: {', '.join(ending.failed_checks)} (details: make ui, Checks)", WITHHELD
@@ -196,6 +209,7 @@ def backtest(
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write the whole table here; - for standard output.")
     ] = None,
+    as_known: AsKnown = "then",
 ) -> None:
     """Print coverage and breaches: how often such thresholds would have failed."""
     settings = _settings(config, candles)
@@ -207,7 +221,8 @@ def backtest(
 
     stages = ["candle", "price", "volatility_fit", "volatility_forecast", "fit_reference", "overshoot_quantile"]
     stages += ["threshold", "breach", "coverage"]
-    result = run_nightly(settings, day, select=stages)
+    is_known_now = _choice("--as-known", as_known, "now", "then") == "now"
+    result = run_nightly(settings, day, select=stages, is_known_now=is_known_now)
     if not result.is_success:
         _complain(result.error or f"failed checks: {', '.join(result.failed_checks)}", FAILED)
     table = outcome_module.coverage(settings, day)
@@ -218,6 +233,36 @@ def backtest(
             return
         json_out.write_text(text, encoding="utf-8")
     sys.stdout.write(outcome_module.render_coverage(table) + "\n" + trial.render(*trial.read(settings, day)))
+
+
+@app.command("candles")
+def show_candles(
+    market: Annotated[str, typer.Argument(help="One of the configuration's markets.")],
+    config: Config = EMBEDDED,
+    since: Annotated[str | None, typer.Option("--from", help="First day; thirty days before the last.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day; the newest the profile covers.")] = None,
+    as_known: Annotated[
+        str, typer.Option("--as-known", help="now, then (each as first seen), or a day: as its report sees them.")
+    ] = "now",
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable rows.")] = False,
+) -> None:
+    """Print a market's stored candles as they are known now, or as they were known then."""
+    from dagster_project import inspection
+
+    settings = _settings(config, None)
+    if market not in settings.markets:
+        raise UsageError(f"{market!r}: markets of this configuration are {', '.join(settings.markets)}")
+    last = _day(settings, until, "--to")
+    first = max(last - timedelta(days=29), settings.profile.first_partition)
+    first = first if since is None else _day(settings, since, "--from")
+    if first > last:
+        raise UsageError(f"--from {first}: after --to {last}")
+    known = as_known if as_known in (inspection.NOW, inspection.THEN) else _day(settings, as_known, "--as-known")
+    rows = inspection.candles(settings, market, first, last, known)
+    if as_json:
+        sys.stdout.write(json.dumps(inspection.as_records(rows), indent=1) + "\n")
+    else:
+        sys.stdout.write(inspection.render(rows))
 
 
 @app.command()

@@ -31,7 +31,7 @@ class Mailing:
     def config(self) -> dict[str, Any]:
         """Return it as the delivery stage takes it."""
         knobs = {"send": self.send, "send_corrections": self.corrections, "send_past": self.past}
-        return {"ops": {"delivery": {"config": knobs}}}
+        return {"delivery": {"config": knobs}}
 
 
 def tidy(settings: Settings, opened: dg.DagsterInstance) -> list[str]:
@@ -51,6 +51,7 @@ def run_nightly(
     first: date | None = None,
     select: Sequence[str] | None = None,
     mailing: Mailing | None = None,
+    is_known_now: bool = False,
     resources: Mapping[str, Any] | None = None,
     is_trial: bool = False,
 ) -> endings.Ending:
@@ -66,6 +67,8 @@ def run_nightly(
         Asset keys to run instead of all.
     mailing
         What may be mailed.
+    is_known_now
+        An old day uses the candles that are known now, to correct it, not those that were known then.
     resources
         Replacements, for tests.
     is_trial
@@ -84,7 +87,11 @@ def run_nightly(
     tags = {"plimsoll/as_of": day.isoformat(), "plimsoll/config_hash": settings.config_hash}
     if is_range:
         tags |= dict(zip(runs.RANGE_TAGS, (str(first), day.isoformat()), strict=True))
-    mails = (mailing or Mailing()).config() if select is None or "delivery" in select else {}
+    asked: dict[str, Any] = {}
+    if select is None or "delivery" in select:
+        asked |= (mailing or Mailing()).config()
+    if is_known_now and (select is None or "price" in select):
+        asked["price"] = {"config": {"as_known_now": True}}
     run_id = str(uuid.uuid4())
     with history.opened() as opened:
         tidy(settings, opened)
@@ -93,7 +100,7 @@ def run_nightly(
                 instance=opened,
                 partition_key=None if is_range else day.isoformat(),
                 raise_on_error=False,
-                run_config=QUIET | mails,
+                run_config=QUIET | ({"ops": asked} if asked else {}),
                 asset_selection=[dg.AssetKey(key) for key in select] if select else None,
                 tags=tags,
                 run_id=run_id,

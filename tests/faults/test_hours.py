@@ -1,4 +1,4 @@
-"""Hourly candles: taken beside the daily ones from exchanges and files, closed ones only, revised and made again alike."""
+"""Hourly candles: beside the daily ones, from exchanges and files; closed ones only, revised, and made again alike."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
