@@ -196,6 +196,12 @@ def backtest(
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write the whole table here; - for standard output.")
     ] = None,
+    intraday: Annotated[
+        Path | None, typer.Option("--intraday", help="Hourly bars, to test the horizon: CSV or Parquet.")
+    ] = None,
+    intraday_source: Annotated[
+        list[str] | None, typer.Option("--intraday-source", help="Source in that file; again for the next choice.")
+    ] = None,
 ) -> None:
     """Print coverage and breaches: how often such thresholds would have failed."""
     settings = _settings(config, candles)
@@ -203,6 +209,7 @@ def backtest(
     _show_progress()
     from dagster_project import outcome as outcome_module
     from dagster_project import trial
+    from dagster_project.market_feed import FeedError
     from dagster_project.nightly import run_nightly
 
     stages = ["candle", "price", "volatility_fit", "volatility_forecast", "fit_reference", "overshoot_quantile"]
@@ -211,13 +218,17 @@ def backtest(
     if not result.is_success:
         _complain(result.error or f"failed checks: {', '.join(result.failed_checks)}", FAILED)
     table = outcome_module.coverage(settings, day)
+    try:
+        hourly = trial.hours(settings, day, intraday, intraday_source or ())
+    except FeedError as error:
+        raise UsageError(f"--intraday: {error}") from error
     if json_out is not None:
-        text = json.dumps(trial.everything(settings, day, table), sort_keys=True, indent=1) + "\n"
+        text = json.dumps(trial.everything(settings, day, table, hourly), sort_keys=True, indent=1) + "\n"
         if str(json_out) == "-":
             sys.stdout.write(text)
             return
         json_out.write_text(text, encoding="utf-8")
-    sys.stdout.write(outcome_module.render_coverage(table) + "\n" + trial.render(*trial.read(settings, day)))
+    sys.stdout.write(outcome_module.render_coverage(table) + "\n" + trial.render(trial.read(settings, day, hourly)))
 
 
 @app.command()
