@@ -395,7 +395,7 @@ def trade_off(panels: list[dict[str, Any]]) -> Chart:
 
 
 def _rules(panels: list[dict[str, Any]], x_label: str, y_label: str, *, is_log: bool) -> Chart:
-    figure, axes = _figure(178, 50, 1, len(panels), _Room(left=10, top=10.5, bottom=11, between_columns=9))
+    figure, axes = _figure(178, 50, 1, len(panels), _Room(left=10, right=3, top=10.5, bottom=11, between_columns=9))
     sentences = []
     for axis, panel in zip(axes[0], panels, strict=True):
         for rule, name, x, y, is_own in panel["lines"]:
