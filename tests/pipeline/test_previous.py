@@ -1,8 +1,9 @@
-"""What changed since the last report: compared with what that report asked, not with whatever was computed beside it."""
+"""What changed since the last report: compared with what that report asked, not with what was computed beside it."""
 
 from pathlib import Path
 
 import pandas as pd
+from tests_support import noted
 
 from dagster_project.warehouse import Session, Warehouse
 
@@ -33,9 +34,11 @@ def test_another_configuration_of_the_same_day_is_no_part_of_it(tmp_path: Path) 
             session.append("recommendation", recommendation("tried", 6000), key=grain)
             session.append("recommendation", recommendation("tried", 6100), key=grain)
             session.append("recommendation", recommendation("used", 7000), key=grain)
+            noted(session)
         assert targets(session) == [], "nothing was reported"
         with session.transaction():
             session.insert("report", report(BEFORE, 1, "tried"))
             session.insert("report", report(BEFORE, 2, "used"))
             session.insert("report", report(NOW, 1, "tried"))
+            noted(session)
         assert targets(session) == [7000], "the newest report of that day, and none of this one"
