@@ -176,6 +176,24 @@ def bets(facts: pd.DataFrame, shortfalls: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def paths(facts: pd.DataFrame, series: str, bps: int) -> pd.DataFrame:
+    """Return the wealth of betting against every model of one series and probability, date by date.
+
+    Returns
+    -------
+    DataFrame
+        ``model, side, date, log_wealth``, as in `bets`: nothing begins anew after an alarm.
+    """
+    frames = []
+    kept = facts[(facts["series"] == series) & (facts["tail_probability_bps"] == bps)]
+    for named, group in _by(["model", "side"], kept):
+        evidence = group.groupby("target_date")["is_breach"].mean().sort_index() / (bps / 1e4)
+        values = evidence.to_numpy(np.float64)
+        found = betting.wealth(values, betting.fixed_bets(values))
+        frames.append(pd.DataFrame({"date": evidence.index, "log_wealth": found.log_wealth}).assign(**named))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
 def _record(evidence: pd.Series) -> dict[str, Any]:
     values = evidence.to_numpy(np.float64)
     found = betting.wealth(values, betting.fixed_bets(values))
