@@ -17,6 +17,7 @@ import typer
 
 from dagster_project import clock
 from dagster_project import settings as settings_module
+from dagster_project.feeds_audit import feeds_app
 from dagster_project.settings import Settings, SettingsError
 
 OK, FAILED, USAGE, WITHHELD = 0, 1, 2, 3
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 outbox_app = typer.Typer(help="Mails waiting, sent or refused.", no_args_is_help=True)
 app.add_typer(outbox_app, name="outbox")
+app.add_typer(feeds_app, name="feeds")
 
 Config = Annotated[Path, typer.Option("--config", help="Configuration file.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Last day whose data may be used, YYYY-MM-DD.")]
