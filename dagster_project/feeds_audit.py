@@ -150,10 +150,10 @@ def against_faults(rows: pd.DataFrame, count: int, seed: int, venues: Mapping[st
     clean = replay(rows, venues)
     before = events_of(clean.judgement)
     known = {(e.symbol, e.source, e.kind, d) for e in before.itertuples() for d in (e.start, e.end)}
-    rejected = pd.MultiIndex.from_frame(clean.judgement.rejected[["symbol", "source", "date"]])
-    good_rows = rows[~rows["date"].isna()]
-    key = pd.MultiIndex.from_frame(good_rows[["symbol", "source", "date"]])
-    base = good_rows[~key.duplicated(keep=False) & ~key.isin(rejected)].reset_index(drop=True)
+    rejected = clean.judgement.rejected
+    known |= set(zip(rejected["symbol"], rejected["source"], ["bar"] * len(rejected), rejected["date"], strict=True))
+    dated = rows[rows["date"].notna()]
+    base = dated[~dated.duplicated(["symbol", "source", "date"], keep=False)].reset_index(drop=True)
     totals = {kind: [0, 0, 0, 0] for kind in KINDS}
     false, good, made = 0, 0, {}
     missed: list[str] = []
@@ -185,7 +185,7 @@ def against_faults(rows: pd.DataFrame, count: int, seed: int, venues: Mapping[st
 def _without(judgement: Judgement, known: set[tuple[str, str, str, pd.Timestamp]], truth: pd.DataFrame) -> Judgement:
     """Leave out what was found before faults were put in, and other names for days of a fault named right elsewhere."""
     rejected, spans = judgement.rejected, judgement.spans
-    keys = zip(rejected["symbol"], rejected["source"], rejected["kind"], rejected["date"], strict=True)
+    keys = zip(rejected["symbol"], rejected["source"], ["bar"] * len(rejected), rejected["date"], strict=True)
     fresh = np.array([key not in known for key in keys], dtype=bool)
     span_keys = zip(spans["symbol"], spans["source"], spans["kind"], spans["start"], spans["end"], strict=True)
     new_span = np.array([(*k[:3], k[3]) not in known and (*k[:3], k[4]) not in known for k in span_keys], dtype=bool)

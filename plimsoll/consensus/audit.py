@@ -157,7 +157,8 @@ def audit(judgement: Judgement, bars: pd.DataFrame, truth: pd.DataFrame) -> Audi
     -------
     Audit
         A label is found where an event of its kind overlaps it in its series; an event is right where a label of its
-        kind that is not a real event overlaps it.
+        kind that is not a real event overlaps it. An event of another kind on the days of a fault that was named
+        rightly counts neither way.
     """
     labels, left_out = _labels(truth, bars)
     events = events_of(judgement)
@@ -169,11 +170,14 @@ def audit(judgement: Judgement, bars: pd.DataFrame, truth: pd.DataFrame) -> Audi
     found_ids = {*same["label"], *hits.loc[earlier, "label"]}
     right_ids = set(same.loc[same["meaning"] != "real", "event"])
     unclear_ids = set(hits.loc[hits["meaning"] == "unknown", "event"])
+    # The edges of a fault show themselves in other rules, too; that is no mistake once the fault has its name.
+    named = hits[(hits["meaning"] == "error") & hits["label"].isin(found_ids)]
+    side_ids = set(named["event"]) - right_ids
     scores, missed, unexplained = [], [], []
     for kind in kinds:
         wanted = labels[(labels["family"] == kind) & labels["should"]]
         mine = events[events["kind"] == kind]
-        counted = mine[mine.index.isin(right_ids) | ~mine.index.isin(unclear_ids)]
+        counted = mine[mine.index.isin(right_ids) | ~mine.index.isin(unclear_ids | side_ids)]
         got = wanted.index.isin(found_ids)
         right = counted.index.isin(right_ids)
         scores.append(Score(kind, len(wanted), int(got.sum()), len(counted), int(right.sum())))

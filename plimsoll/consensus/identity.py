@@ -17,7 +17,7 @@ JUMP = 1.0
 JUMP_SIGMAS = 12.0
 SCALE_JUMP = 1.5
 SCALE_NEAR = 0.12
-SCALE_SIGMAS = 3.0
+SCALE_SIGMAS = 2.0
 MISFIT = 0.30
 MISFIT_DAYS = 3
 SHIFT_DAYS = 3
@@ -38,6 +38,15 @@ def block_sum(panel: Panel, values: Floats) -> Floats:
     return total - before
 
 
+def _since(panel: Panel, values: Floats, anew: Bools) -> Floats:
+    """Running sum over the days of each symbol since the last row where it begins anew."""
+    total = block_sum(panel, values)
+    rows = np.arange(len(values), dtype=np.int64)[:, None]
+    last = np.maximum.accumulate(np.where(anew, rows, -1), axis=0)
+    inside = last >= panel.starts[panel.symbol][:, None]
+    return total - np.where(inside, np.take_along_axis(total, np.maximum(last, 0), axis=0), 0.0)
+
+
 def _jump(panel: Panel, own: Own) -> Floats:
     """The move that happened between two bars, not within one."""
     return np.where(np.isfinite(panel.o), own.gap, own.r)
@@ -50,22 +59,25 @@ def _since_open_before(panel: Panel, own: Own) -> Floats:
 
 def _scales(panel: Panel, own: Own, peers: Peers) -> tuple[list[Found], Bools]:
     jump = _jump(panel, own)
-    near = np.fmax(SCALE_NEAR, np.fmin(SCALE_SIGMAS * own.sigma * np.sqrt(own.since), 0.5))
+    near = np.fmax(SCALE_NEAR, np.fmin(SCALE_SIGMAS * own.sigma * np.sqrt(own.since), 0.25))
     power = np.round(jump / LN10)
     # After a bad close the next open jumps back; the open before tells that the level never changed.
     is_new_level = np.abs(_since_open_before(panel, own)) > 0.5 * np.abs(jump)
     is_step = (np.abs(jump) > SCALE_JUMP) & (power != 0) & (np.abs(jump - power * LN10) < near) & is_new_level
     is_step &= np.abs(panel.c - own.c_prev - jump) < 0.5 * np.abs(jump)
-    state = block_sum(panel, np.where(is_step & panel.is_bar, power, 0.0))
     o = np.where(np.isfinite(panel.o), panel.o, panel.c)
     is_flip = (np.abs(o + own.c_prev) < near) & (np.abs(jump) > JUMP) & ~is_step & panel.is_bar & is_new_level
-    flips = block_sum(panel, is_flip.astype(np.float64)) % 2
+    # A jump to any other level ends what went before: the series begins anew.
+    anew = (np.abs(jump) > JUMP) & is_new_level & ~is_step & ~is_flip & panel.is_bar
+    # So does agreement with another source: both went over, or the series came back unseen.
+    anew |= np.abs(panel.c - peers.best.c) < np.fmax(peers.best.limit, 0.05)
+    state = np.round(_since(panel, np.where(is_step & panel.is_bar, power, 0.0), anew))
+    flips = np.round(_since(panel, is_flip.astype(np.float64), anew)) % 2
     best = peers.best
     has = np.isfinite(best.c)
     decades = decades_from(panel, best)
     is_inverse = has & (np.abs(panel.c - best.c) > JUMP) & (np.abs(panel.c + best.c) < np.fmax(0.05, best.limit))
-    outvoted = (peers.disagree >= 2) & (peers.agree == 0)
-    by_peer = has & ((decades != 0) | is_inverse) & (outvoted | (state != 0) | (flips != 0))
+    by_peer = has & ((decades != 0) | is_inverse) & (peers.is_outvoted | (state != 0) | (flips != 0))
     alone = ~has & ((state != 0) | (flips != 0))
     numbers = {"close": np.exp(panel.c), "close_before": np.exp(own.c_prev)}
     out = found(
@@ -115,13 +127,12 @@ def _reuse(panel: Panel, own: Own, peers: Peers, is_scaled: Bools) -> list[Found
     apart &= (peers.lagged == 0) & (peers.led == 0)
     run = _run_length(panel, apart)
     broke = _broke_in_run(panel, run, np.abs(jump) > MISFIT)
-    outvoted = (peers.disagree >= 2) & (peers.agree == 0)
     is_run, known = _whole_runs(panel, run, MISFIT_DAYS)
     return out + found(
         REUSE,
         "for three days and more the series lies apart from the other sources: another asset under its name",
         panel,
-        is_run & apart & (outvoted | broke),
+        is_run & apart & (peers.is_outvoted | broke),
         known,
         **numbers,
         reference=np.exp(best.c),

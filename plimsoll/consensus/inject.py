@@ -28,6 +28,7 @@ APART = 25
 """Days between two faults of a symbol."""
 TRIES = 60
 
+Series = dict[tuple[str, str], pd.DataFrame]
 Made = tuple[pd.DataFrame, int, str] | None
 
 
@@ -68,16 +69,17 @@ def inject(
     Notes
     -----
     Faults are as large as matters: a bad tick is 16 to 40 robust daily volatilities and at least 35 %, a part-day
-    candle misses its true close by at least a quarter of a volatility and 40 bp, swapped bars have a body of at least
+    candle holds 3 to 60 % of the volume and misses its true close by at least half a volatility and 1 %, swapped bars have a body of at least
     1 %, another asset's price differs by a factor of at least e, and a bar that is repeated has a range of at least
-    half a per cent. Smaller ones change no threshold and cannot be told from trading.
+    half a per cent. Days are shifted where another source has the same days and the market moves by 1 % a day, and
+    parts of days need a volume: without, nobody can tell. Smaller ones change no threshold and cannot be told from trading.
 
     Raises
     ------
     ValueError
         Where the kind is unknown.
     """
-    makers: dict[str, Callable[[pd.DataFrame, int, np.random.Generator, pd.DataFrame], Made]] = {
+    makers: dict[str, Callable[[pd.DataFrame, int, np.random.Generator, Series], Made]] = {
         "bad_tick": _bad_tick,
         "part_day": _part_day,
         "day_shift": _day_shift,
@@ -91,6 +93,8 @@ def inject(
         raise ValueError(f"kind {kind!r}: known are {', '.join(makers)}")
     whole = candles.sort_values(["symbol", "source", "date"], kind="stable", ignore_index=True)
     parts = {key: one.reset_index(drop=True) for key, one in whole.groupby(["symbol", "source"], sort=True)}
+    # Frames by day, for faults that look at other series.
+    by_day = {key: one.set_index("date") for key, one in parts.items()}
     roomy = [key for key, one in parts.items() if len(one) > LEAD_IN + 2 * APART]
     weights = np.array([len(parts[key]) for key in roomy], dtype=np.float64)
     taken: dict[str, list[tuple[pd.Timestamp, pd.Timestamp]]] = {}
@@ -103,7 +107,7 @@ def inject(
         key = roomy[int(rng.choice(len(roomy), p=weights / weights.sum()))]
         series = parts[key]
         at = int(rng.integers(LEAD_IN, len(series) - APART))
-        made = makers[kind](series, at, rng, whole)
+        made = makers[kind](series, at, rng, by_day)
         if made is None:
             continue
         changed, length, words = made
@@ -134,9 +138,9 @@ def _sigma(series: pd.DataFrame, at: int) -> float:
     return float(1.4826 * np.median(np.abs(np.diff(close)))) if len(close) > 5 else float("nan")
 
 
-def _bad_tick(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.DataFrame) -> Made:
+def _bad_tick(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:
     sigma, (o, h, low, c) = _sigma(series, at), _prices(series, at)
-    if not (np.isfinite([o, h, low, c]).all() and _is_daily(series, at, 1, 2)):
+    if not (_is_sound(o, h, low, c) and _is_daily(series, at, 1, 2)):
         return None
     size = float(np.clip(sigma * rng.uniform(16, 40), 0.35, 3.0)) + np.log(h / low)
     out = series.copy()
@@ -155,13 +159,15 @@ def _bad_tick(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd
     return out, 1, words
 
 
-def _part_day(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.DataFrame) -> Made:
+def _part_day(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:
     sigma, (o, h, low, c) = _sigma(series, at), _prices(series, at)
-    if not (np.isfinite([o, h, low, c]).all() and _is_daily(series, at, 1, 1)):
+    if not (_is_sound(o, h, low, c) and _is_daily(series, at, 1, 1)):
         return None
-    share = float(rng.uniform(0.03, 0.7))
+    share = float(rng.uniform(0.03, 0.6))
     close = float(rng.uniform(low, h))
-    if abs(np.log(close / c)) < max(0.25 * sigma, 40e-4, 0.1 * np.log(h / low)):
+    if series.loc[at, "volume_unit"] == "none" or not series.loc[at, "volume"] > 0:
+        return None
+    if abs(np.log(close / c)) < max(0.5 * sigma, 100e-4, 0.1 * np.log(h / low)):
         return None
     out = series.copy()
     # Of high and low the part has seen at most one where the day moved on.
@@ -175,9 +181,12 @@ def _part_day(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd
     return out, 1, f"{share:.0%} of the day; close {close:.6g} for {c:.6g}"
 
 
-def _day_shift(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.DataFrame) -> Made:
+def _day_shift(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:
     length, by = int(rng.integers(8, 60)), 1 if rng.random() < 0.5 else -1
-    if not _is_daily(series, at, 2, length + 2):
+    if not _is_daily(series, at, 2, length + 2) or not _sigma(series, at) > 0.01:
+        return None
+    days, (symbol, source) = series["date"].iloc[at : at + length], (series["symbol"].iloc[0], series["source"].iloc[0])
+    if not any(key[0] == symbol and key[1] != source and days.isin(one.index).all() for key, one in others.items()):
         return None
     out = series.copy()
     columns = [*FIELDS, "volume"]
@@ -185,9 +194,9 @@ def _day_shift(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: p
     return out, length, f"bars of {abs(by)} day {'before' if by > 0 else 'after'}, {length} days long"
 
 
-def _swapped(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.DataFrame) -> Made:
+def _swapped(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:
     o, h, low, c = _prices(series, at)
-    if not (np.isfinite([o, h, low, c]).all() and _is_daily(series, at, 1, 1)):
+    if not (_is_sound(o, h, low, c) and _is_daily(series, at, 1, 1)):
         return None
     out = series.copy()
     how = int(rng.integers(3))
@@ -208,16 +217,15 @@ def _swapped(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.
     return out, 1, "base and quote volume"
 
 
-def _reuse(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.DataFrame) -> Made:
+def _reuse(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:
     length, gap = int(rng.integers(20, 90)), int(rng.integers(0, 15))
     if not _is_daily(series, at, 2, length + gap + 2):
         return None
-    symbol = series["symbol"].iloc[0]
-    others = whole[(whole["symbol"] != symbol) & (whole["source"] == series["source"].iloc[0])]
-    names = sorted(others["symbol"].unique())
+    symbol, source = series["symbol"].iloc[0], series["source"].iloc[0]
+    names = [key for key in others if key[0] != symbol and key[1] == source]
     if not names:
         return None
-    donor = others[others["symbol"] == names[int(rng.integers(len(names)))]].set_index("date")
+    donor = others[names[int(rng.integers(len(names)))]]
     days = series["date"].iloc[at + gap : at + gap + length]
     if not days.isin(donor.index).all():
         return None
@@ -235,7 +243,7 @@ def _reuse(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.Da
     return out, gap + length + 1, f"{length} days of another asset after {gap} without bars"
 
 
-def _duplicated(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.DataFrame) -> Made:
+def _duplicated(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:
     previous = _prices(series, at - 1)
     if not (_is_daily(series, at, 1, 1) and np.isfinite(previous).all() and previous[1] / previous[2] > 1.005):
         return None
@@ -252,14 +260,14 @@ def _duplicated(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: 
     return out, 1, "two rows, other values" if how == 1 else "two rows, same values"
 
 
-def _missing(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.DataFrame) -> Made:
+def _missing(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:
     length = int(rng.integers(1, 20))
     if not _is_daily(series, at, 1, length + 1):
         return None
     return series.drop(index=range(at, at + length)).reset_index(drop=True), length, f"{length} days"
 
 
-def _scale(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.DataFrame) -> Made:
+def _scale(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:
     length = int(rng.integers(1, 60))
     if not _is_daily(series, at, 2, length + 2):
         return None
@@ -274,3 +282,7 @@ def _scale(series: pd.DataFrame, at: int, rng: np.random.Generator, whole: pd.Da
         changed, words = (1 / part)[:, [0, 2, 1, 3]], "one over the price"
     out.loc[at : at + length - 1, FIELDS] = changed
     return out, length, f"{words}, {length} days"
+
+
+def _is_sound(o: float, h: float, low: float, c: float) -> bool:
+    return bool(np.isfinite([o, h, low, c]).all() and low <= min(o, c) and h >= max(o, c))

@@ -14,12 +14,12 @@ from plimsoll.consensus import calendars, columns, identity, spans, ticks
 from plimsoll.consensus.features import Found, own_features
 from plimsoll.consensus.numerics import Bools
 from plimsoll.consensus.panel import DAY, Codes, Panel, encode, market_of, panels
-from plimsoll.consensus.peers import peer_views
+from plimsoll.consensus.peers import LN10, peer_views
 
 PRECEDENCE = (
     identity.SHIFT,
-    columns.SWAPPED,
     columns.DUPLICATED,
+    columns.SWAPPED,
     identity.SCALE,
     identity.REUSE,
     ticks.PART_DAY,
@@ -112,7 +112,7 @@ def judge(
     venue = np.array([names.index(table.get(one, one)) for one in codes.sources], dtype=np.int64)
     parts.append(calendars.day_boundaries(sums, codes.sources, venue))
     if set_aside is not None and len(set_aside):
-        found.append(_screened(set_aside))
+        found.append(_screened(set_aside, rows))
     findings = _sorted(pd.concat([_nothing(), *found], ignore_index=True) if found else _nothing())
     whole = spans.frame_of(parts)
     if as_of is not None:
@@ -176,10 +176,13 @@ def _seen(panel: Panel, set_aside: pd.DataFrame | None) -> Bools:
     return seen
 
 
-def _screened(rows: pd.DataFrame) -> pd.DataFrame:
+def _screened(rows: pd.DataFrame, accepted: pd.DataFrame) -> pd.DataFrame:
     kind = rows["reason"].map(SCREENED).fillna("unreadable_row")
     is_broken = (rows["reason"] == "broken_ohlc_order").to_numpy()
     crossed = np.array([b and _is_crossed(d) for b, d in zip(is_broken, rows["detail"], strict=True)], dtype=bool)
+    scaled = np.array(rows["reason"] == "reverting_spike", dtype=bool)
+    if scaled.any():
+        scaled[scaled] = _is_other_scale(rows[scaled], accepted)
     # A spike is judged when the next bar has come.
     late = pd.to_timedelta((rows["reason"] == "reverting_spike").astype(int), unit="D")
     out = pd.DataFrame(
@@ -187,13 +190,32 @@ def _screened(rows: pd.DataFrame) -> pd.DataFrame:
             "date": rows["date"],
             "symbol": rows["symbol"],
             "source": rows["source"],
-            "kind": kind.where(~crossed, columns.SWAPPED),
+            "kind": kind.where(~crossed, columns.SWAPPED).where(~scaled, identity.SCALE),
             "detail": rows["detail"],
             "evidence": "set aside by the screen: " + rows["reason"],
             "known_on": rows["date"] + late,
         }
     )
     return out.drop_duplicates(["date", "symbol", "source", "kind"])
+
+
+def _is_other_scale(spikes: pd.DataFrame, accepted: pd.DataFrame) -> Bools:
+    """Whether open and close of a spike are a power of ten times the close before, or one over it."""
+    if not {"open", "close"} <= set(spikes.columns):
+        return np.zeros(len(spikes), dtype=bool)
+    left = spikes.assign(place=range(len(spikes))).sort_values("date", kind="stable")
+    right = accepted[["date", "symbol", "source", "close_usd"]].sort_values("date", kind="stable")
+    joined = pd.merge_asof(left, right, on="date", by=["symbol", "source"], allow_exact_matches=False)
+    before = np.log(joined["close_usd"].to_numpy(np.float64))
+    o, c = (np.log(joined[name].to_numpy(np.float64)) for name in ("open", "close"))
+    o = np.where(np.isfinite(o), o, c)
+    near = 3 * identity.SCALE_NEAR
+    power = np.round((o - before) / LN10)
+    is_power = (power != 0) & (np.abs(o - before - power * LN10) < near) & (np.abs(c - before - power * LN10) < near)
+    is_inverse = (np.abs(before) > 1) & (np.abs(o + before) < near) & (np.abs(c + before) < near)
+    out = np.zeros(len(spikes), dtype=bool)
+    out[joined["place"].to_numpy()] = is_power | is_inverse
+    return out
 
 
 def _is_crossed(detail: str) -> bool:

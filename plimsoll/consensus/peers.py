@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from plimsoll.consensus.features import Own
-from plimsoll.consensus.numerics import Floats, Ints, trailing_quantile
+from plimsoll.consensus.numerics import Bools, Floats, Ints, trailing_quantile
 from plimsoll.consensus.panel import Panel
-from plimsoll.consensus.vote import FLOOR, FLOOR_TICKS, PAIR_TIMES
+from plimsoll.consensus.vote import FLOOR, FLOOR_TICKS, PAIR_TIMES, row_median
 
 UNKNOWN_DISTANCE = 0.01
 """Usual distance assumed of a pair with fewer than ten common days."""
@@ -21,6 +21,7 @@ SPAN_SHARE = 0.10
 """Closes may lie apart by this share of the day's range: on wild days seconds matter."""
 SHIFT_FIT = 0.20
 SHIFT_VISIBLE = 30e-4
+UNITED_SHARE = 0.25
 LN10 = float(np.log(10.0))
 
 
@@ -70,16 +71,16 @@ class Peers:
         Best reference of the same venue.
     best
         ``other`` where there is one, else ``twin``.
+    c
+        The bar's own close.
+    middle
+        Median close of other venues.
     lowest, highest
         Lowest low and highest high of other venues.
     lagged, led, in_step
         How many sources (of any venue) the bar fits one day late, one day early, and on the day.
-    is_disjoint
-        The bar's range and the best reference's have nothing in common.
-    decades
-        Power of ten between the bar and its best reference where all four prices say the same; 0 else.
-    is_inverse
-        The bar is one over the reference.
+    is_outvoted
+        Two venues and more disagree, none agrees, and those others agree with each other.
     """
 
     venues: Ints
@@ -92,13 +93,21 @@ class Peers:
     lagged: Ints
     led: Ints
     in_step: Ints
+    middle: Floats
+    c: Floats
     best: Reference = field(init=False)
+
+    is_outvoted: Bools = field(init=False)
 
     def __post_init__(self) -> None:
         has = np.isfinite(self.other.c)
         names = ("o", "h", "low", "c", "limit", "usual", "log_volume", "usual_volume")
         chosen = [np.where(has, getattr(self.other, one), getattr(self.twin, one)) for one in names]
         object.__setattr__(self, "best", Reference(*chosen))
+        # If the reference is the one that is wrong, it lies as far from the others as from this bar.
+        with np.errstate(invalid="ignore"):
+            is_united = np.abs(self.middle - self.other.c) <= UNITED_SHARE * np.abs(self.c - self.other.c)
+        object.__setattr__(self, "is_outvoted", (self.disagree >= 2) & (self.agree == 0) & is_united)
 
 
 def peer_views(panel: Panel, own: Own) -> Peers:
@@ -146,6 +155,8 @@ def peer_views(panel: Panel, own: Own) -> Peers:
         counts["lagged"],
         counts["led"],
         counts["in"],
+        np.column_stack([row_median(np.where(venue == venue[:, [i]], np.nan, panel.c)) for i in range(slots)]),
+        panel.c,
     )
 
 

@@ -30,16 +30,21 @@ MARKET_SHARE = 0.20
 MARKET_FLOOR = 0.04
 VOLUME_TIMES = float(np.log(2.5))
 GAP_TIMES = 5.0
-PART_VOLUME_SHARE = float(np.log(0.85))
+PART_VOLUME_SHARE = float(np.log(0.75))
 PART_VOLUME_SCALES = 2.0
+STRONG_GAP_TIMES = 10.0
 PART_SPAN_SHARE = 0.85
-PART_OFF_SIGMAS = 0.25
+PART_OFF_SIGMAS = 0.4
 PART_OFF_SPAN = 0.08
+PART_ROOM = 0.10
 KIN_DISTANCE = 20e-4
 GAP_FLOOR = 20e-4
-LONE_GAP_FLOOR = 60e-4
+LONE_GAP_FLOOR = 80e-4
 LONE_GAP_TIMES = 10.0
 LONE_VOLUME_SHARE = float(np.log(0.8))
+WIDE_GAP_FLOOR = 90e-4
+WIDE_GAP_TIMES = 20.0
+WIDE_VOLUME = float(np.log(1.5))
 
 
 def tick_rules(panel: Panel, own: Own, peers: Peers) -> list[Found]:
@@ -67,7 +72,7 @@ def _closes(panel: Panel, own: Own, peers: Peers) -> list[Found]:
     limit = np.fmax(other.limit, OUTSIDE_SHARE * (other.h - other.low))
     limit = np.where(np.isfinite(limit), limit, other.limit)
     limit = np.fmax(limit, np.fmax(OUTSIDE_SIGMAS * own.sigma, OUTSIDE_FLOOR))
-    is_voted = (peers.disagree >= 2) & (peers.agree == 0) & (excess > limit)
+    is_voted = peers.is_outvoted & (excess > limit)
     out = found(
         BAD_TICK,
         "the close lies outside the range of the best reference and no venue agrees with it",
@@ -183,19 +188,25 @@ def _part_days(panel: Panel, own: Own, peers: Peers) -> list[Found]:
         limit_bp=np.full_like(c, 1e4 * TWIN_LIMIT),
     )
     gap_limit = np.fmax(GAP_FLOOR, GAP_TIMES * own.usual_gap)
-    room = np.fmax(best.limit, 0.02 * (best.h - best.low))
+    room = np.fmax(best.limit, PART_ROOM * (best.h - best.low))
     inside = (panel.h <= best.h + room) & (panel.low >= best.low - room) & (c <= best.h + room) & (c >= best.low - room)
+    thin = own.log_volume - own.usual_volume < LONE_VOLUME_SHARE
     # A part of the day has a part of its trades: less volume than the reference tells, or else a narrower range.
     surplus = own.log_volume - own.usual_volume - (best.log_volume - best.usual_volume)
     is_narrow = panel.h - panel.low < PART_SPAN_SHARE * (best.h - best.low)
     usual_surplus = trailing_quantile(np.abs(surplus), panel.starts, window=30)
-    deficit = np.fmin(PART_VOLUME_SHARE, -PART_VOLUME_SCALES * usual_surplus)
-    inside &= np.where(np.isfinite(surplus), surplus < deficit, is_narrow)
+    gap = np.abs(own.gap_next)
+    # A plain break needs less support from the volume than a small one.
+    is_plain = (gap > STRONG_GAP_TIMES * own.usual_gap) & (gap > PART_OFF_SIGMAS * own.sigma)
+    by_noise = np.where(is_plain, 1.0, PART_VOLUME_SCALES) * usual_surplus
+    deficit = np.fmin(PART_VOLUME_SHARE, -np.where(np.isfinite(by_noise), by_noise, 0.0))
+    inside &= np.where(np.isfinite(surplus), surplus < deficit, is_narrow | thin)
     off = np.abs(c - best.c)
     inside &= off > np.fmax(PART_OFF_SIGMAS * own.sigma, PART_OFF_SPAN * (best.h - best.low))
     meets = np.abs(own.o_next - best.c) < 0.5 * off
     tight = np.fmax(GAP_FLOOR, np.fmin(best.limit, GAP_TIMES * best.usual))
-    by_gap = (own.until == 1) & (np.abs(own.gap_next) > gap_limit) & inside & meets & (off > tight) & (best.usual < KIN_DISTANCE)
+    by_gap = (own.until == 1) & (np.abs(own.gap_next) > gap_limit) & inside & meets & (off > tight)
+    by_gap &= (best.usual < KIN_DISTANCE) | (is_plain & np.isfinite(surplus))
     out += found(
         PART_DAY,
         "the next open meets the other source's close and not this one, which lies within the day",
@@ -207,9 +218,14 @@ def _part_days(panel: Panel, own: Own, peers: Peers) -> list[Found]:
         limit_bp=1e4 * gap_limit,
     )
     alone = np.fmax(LONE_GAP_FLOOR, LONE_GAP_TIMES * own.usual_gap)
-    thin = own.log_volume - own.usual_volume < LONE_VOLUME_SHARE
-    lone = (own.until == 1) & ~np.isfinite(best.c) & (np.abs(own.gap_next) > alone) & thin
-    lone &= np.abs(own.r) < SPIKE_SIGMAS * own.sigma
+    # Where opens meet closes to the tick every day, a wide break needs no thin volume beside it.
+    is_wide = (gap > np.fmax(WIDE_GAP_FLOOR, WIDE_GAP_TIMES * own.usual_gap)) & (gap > PART_OFF_SIGMAS * own.sigma)
+    is_wide &= own.log_volume - own.usual_volume < WIDE_VOLUME
+    has_kin = best.usual < KIN_DISTANCE
+    lone = (own.until == 1) & ~has_kin & (gap > alone) & (thin | is_wide)
+    # A part of a day misses no more than a day's move; and the next bar must not be the one that is wrong.
+    lone &= (np.abs(own.r) < SPIKE_SIGMAS * own.sigma) & (gap < SPIKE_SIGMAS * own.sigma)
+    lone &= (np.abs(own.r_next) > 0.3 * gap) & (own.o_next != panel.o)
     return out + found(
         PART_DAY,
         "the next open does not meet the close, and the volume is a part of the usual",
