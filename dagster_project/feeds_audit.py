@@ -116,7 +116,9 @@ def replay(rows: pd.DataFrame, venues: Mapping[str, str]) -> Replayed:
         found = screen(one.drop(columns=["symbol", "source"]), is_close_only=is_close_only, latest=latest)
         accepted.append(found.accepted.assign(**names))
         refused.append(found.quarantined.assign(**names))
-    kept = pd.concat(accepted, ignore_index=True).rename(columns={f: f"{f}_usd" for f in ("open", "high", "low", "close")})
+    kept = pd.concat(accepted, ignore_index=True).rename(
+        columns={f: f"{f}_usd" for f in ("open", "high", "low", "close")}
+    )
     set_aside = pd.concat(refused, ignore_index=True)
     dated = set_aside[set_aside["date"].notna()]
     judgement = judge(kept, venues=venues, set_aside=dated.assign(date=dated["date"].dt.normalize()))
@@ -198,7 +200,10 @@ def _shared(found: Audit, done: Replayed, venues: Mapping[str, str]) -> dict[str
     days = rejected["date"].dt.strftime("%Y-%m-%d")
     stressed = rejected[days.isin(STRESS_DAYS) & rejected["symbol"].isin(STRESSED)]
     seen = done.bars[done.bars["symbol"].isin(STRESSED)]["date"].dt.strftime("%Y-%m-%d").isin(STRESS_DAYS).sum()
-    rows = [asdict(one) | {"recall": _share(one.found, one.labels), "precision": _share(one.right, one.events)} for one in found.scores]
+    rows = [
+        asdict(one) | {"recall": _share(one.found, one.labels), "precision": _share(one.right, one.events)}
+        for one in found.scores
+    ]
     checks = {
         "recall": all(one.recall >= RECALL for one in found.scores if one.labels),
         "precision": all(one.precision >= PRECISION for one in found.scores if one.events and one.labels),
@@ -212,7 +217,10 @@ def _shared(found: Audit, done: Replayed, venues: Mapping[str, str]) -> dict[str
         "kinds": rows,
         "false_rejections": found.false_rejections,
         "false_per_2000": found.false_per_2000 if found.good_bars else None,
-        "stress": {"bars": int(seen), "rejected": [f"{r.symbol} {r.source} {r.date:%Y-%m-%d}" for r in stressed.itertuples()]},
+        "stress": {
+            "bars": int(seen),
+            "rejected": [f"{r.symbol} {r.source} {r.date:%Y-%m-%d}" for r in stressed.itertuples()],
+        },
         "checks": checks,
     }
 

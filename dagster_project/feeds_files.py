@@ -135,8 +135,13 @@ def _table(path: Path) -> pd.DataFrame:
     try:
         packing = "gzip" if path.name.endswith(".gz") else None
         return pd.read_csv(
-            io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig",
-            compression=packing, on_bad_lines="error",
+            io.BytesIO(content),
+            dtype=str,
+            keep_default_na=False,
+            index_col=False,
+            encoding="utf-8-sig",
+            compression=packing,
+            on_bad_lines="error",
         )
     except (UnicodeDecodeError, OSError, EOFError, ValueError) as error:
         words = (str(error).strip().splitlines() or ["?"])[0]

@@ -127,7 +127,9 @@ def events_of(judgement: Judgement) -> pd.DataFrame:
     keys = ["symbol", "source", "kind"]
     spans = judgement.spans[[*keys, "start", "end", "detail"]]
     singles = days.assign(start=days["date"], end=days["date"])[[*keys, "start", "end", "detail"]]
-    whole = pd.concat([singles, spans], ignore_index=True).sort_values([*keys, "start"], kind="stable", ignore_index=True)
+    whole = pd.concat([singles, spans], ignore_index=True).sort_values(
+        [*keys, "start"], kind="stable", ignore_index=True
+    )
     if not len(whole):
         return whole
     is_same = (whole[keys] == whole[keys].shift(1)).all(axis=1)

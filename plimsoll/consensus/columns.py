@@ -36,7 +36,9 @@ def _open_close(panel: Panel, own: Own, peers: Peers) -> list[Found]:
     crossed = np.abs(o - best.c) + np.abs(c - best.o)
     straight = np.abs(o - best.o) + np.abs(c - best.c)
     # Which of the two sources is crossed: the one whose close meets the bar before.
-    meets = (np.fmin(np.abs(c - own.c_prev), np.abs(c - own.o_prev)) < 0.4 * body) & (np.abs(o - own.c_prev) > 0.4 * body)
+    meets = (np.fmin(np.abs(c - own.c_prev), np.abs(c - own.o_prev)) < 0.4 * body) & (
+        np.abs(o - own.c_prev) > 0.4 * body
+    )
     by_peer = (body > np.fmax(BODY_VISIBLE, best.limit)) & (crossed < SWAP_SHARE * straight) & meets
     out = found(
         SWAPPED,

@@ -20,7 +20,7 @@ SCALE_NEAR = 0.12
 SCALE_SIGMAS = 2.0
 MISFIT = 0.30
 MISFIT_DAYS = 3
-SHIFT_DAYS = 3
+SHIFT_DAYS = 4
 
 
 def identity_rules(panel: Panel, own: Own, peers: Peers) -> list[Found]:
@@ -70,7 +70,7 @@ def _scales(panel: Panel, own: Own, peers: Peers) -> tuple[list[Found], Bools]:
     # A jump to any other level ends what went before: the series begins anew.
     anew = (np.abs(jump) > JUMP) & is_new_level & ~is_step & ~is_flip & panel.is_bar
     # So does agreement with another source: both went over, or the series came back unseen.
-    anew |= np.abs(panel.c - peers.best.c) < np.fmax(peers.best.limit, 0.05)
+    anew |= np.abs(panel.c - peers.best.c) < np.fmin(np.fmax(peers.best.limit, 0.05), 0.5)
     state = np.round(_since(panel, np.where(is_step & panel.is_bar, power, 0.0), anew))
     flips = np.round(_since(panel, is_flip.astype(np.float64), anew)) % 2
     best = peers.best

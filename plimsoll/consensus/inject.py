@@ -26,7 +26,7 @@ LEAD_IN = 70
 """Bars at the start of a series that stay as they are: rules need to know what is usual."""
 APART = 25
 """Days between two faults of a symbol."""
-TRIES = 60
+TRIES = 40
 
 Series = dict[tuple[str, str], pd.DataFrame]
 Made = tuple[pd.DataFrame, int, str] | None
@@ -92,7 +92,7 @@ def inject(
     if kind not in makers:
         raise ValueError(f"kind {kind!r}: known are {', '.join(makers)}")
     whole = candles.sort_values(["symbol", "source", "date"], kind="stable", ignore_index=True)
-    parts = {key: one.reset_index(drop=True) for key, one in whole.groupby(["symbol", "source"], sort=True)}
+    parts: Series = {key: one.reset_index(drop=True) for key, one in whole.groupby(["symbol", "source"], sort=True)}
     # Frames by day, for faults that look at other series.
     by_day = {key: one.set_index("date") for key, one in parts.items()}
     roomy = [key for key, one in parts.items() if len(one) > LEAD_IN + 2 * APART]
@@ -119,7 +119,9 @@ def inject(
         parts[key] = changed
         truth.append((*key, "1d", start, end, kind, words, True))
     names = ["symbol", "source", "freq", "start", "end", "kind", "detail", "is_error"]
-    return Injected(pd.concat(parts.values(), ignore_index=True)[list(candles.columns)], pd.DataFrame(truth, columns=names))
+    return Injected(
+        pd.concat(parts.values(), ignore_index=True)[list(candles.columns)], pd.DataFrame(truth, columns=names)
+    )
 
 
 def _is_daily(series: pd.DataFrame, at: int, before: int, after: int) -> bool:
@@ -186,12 +188,15 @@ def _day_shift(series: pd.DataFrame, at: int, rng: np.random.Generator, others: 
     if not _is_daily(series, at, 2, length + 2) or not _sigma(series, at) > 0.01:
         return None
     days, (symbol, source) = series["date"].iloc[at : at + length], (series["symbol"].iloc[0], series["source"].iloc[0])
-    if not any(key[0] == symbol and key[1] != source and days.isin(one.index).all() for key, one in others.items()):
+    peers = [one.index for key, one in others.items() if key[0] == symbol and key[1] != source]
+    ends = days.iloc[[0, -1]]
+    if not any(ends.isin(index).all() and days.isin(index).all() for index in peers):
         return None
     out = series.copy()
     columns = [*FIELDS, "volume"]
     out.loc[at : at + length - 1, columns] = series.loc[at - by : at + length - 1 - by, columns].to_numpy()
-    return out, length, f"bars of {abs(by)} day {'before' if by > 0 else 'after'}, {length} days long"
+    # The bar after an early segment repeats its last one.
+    return out, length + (by < 0), f"bars of {abs(by)} day {'before' if by > 0 else 'after'}, {length} days long"
 
 
 def _swapped(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Series) -> Made:

@@ -169,7 +169,11 @@ def _seen(panel: Panel, set_aside: pd.DataFrame | None) -> Bools:
     known = {name: n for n, name in enumerate(panel.sources)}
     for symbol, source, date in zip(mine["symbol"], mine["source"], mine["date"], strict=True):
         s = place[symbol]
-        row = int(panel.starts[s]) + (date.to_datetime64().astype("datetime64[D]") - EPOCH).astype(int) - panel.day[panel.starts[s]]
+        row = (
+            int(panel.starts[s])
+            + (date.to_datetime64().astype("datetime64[D]") - EPOCH).astype(int)
+            - panel.day[panel.starts[s]]
+        )
         slot = np.flatnonzero(panel.source[s] == known.get(source, -2))
         if len(slot) and panel.starts[s] <= row < panel.starts[s + 1]:
             seen[row, slot[0]] = True

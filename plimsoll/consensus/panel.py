@@ -224,9 +224,7 @@ def panels(codes: Codes, venues: Mapping[str, str]) -> Iterator[Panel]:
             yield _panel(codes, venue_of, series, pending, k, first, last)
 
 
-def _panel(
-    codes: Codes, venue_of: Ints, series: Ints, symbols: list[int], k: int, first: Ints, last: Ints
-) -> Panel:
+def _panel(codes: Codes, venue_of: Ints, series: Ints, symbols: list[int], k: int, first: Ints, last: Ints) -> Panel:
     source = np.stack([series[series[:, 0] == one, 1] for one in symbols])
     spans = []
     for one in symbols:
@@ -248,7 +246,7 @@ def _panel(
             values = np.log(frame[f"{name}_usd"].to_numpy(np.float64)[at])
             logs[name][row, slot] = np.where(np.isfinite(values), values, np.nan)
     volume = np.full((int(starts[-1]), k), np.nan)
-    is_known = (frame["volume_unit"].to_numpy(dtype=object)[at] != "none")
+    is_known = frame["volume_unit"].to_numpy(dtype=object)[at] != "none"
     volume[row, slot] = np.where(is_known, frame["volume"].to_numpy(np.float64)[at], np.nan)
     is_bar = np.isfinite(logs["close"])
     return Panel(

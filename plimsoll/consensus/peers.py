@@ -19,7 +19,7 @@ TWIN_DISTANCE = 1e-4
 TWIN_LIMIT = 5e-4
 SPAN_SHARE = 0.10
 """Closes may lie apart by this share of the day's range: on wild days seconds matter."""
-SHIFT_FIT = 0.20
+SHIFT_FIT = 0.35
 SHIFT_VISIBLE = 30e-4
 UNITED_SHARE = 0.25
 LN10 = float(np.log(10.0))

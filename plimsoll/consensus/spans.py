@@ -52,7 +52,9 @@ def _names(panel: Panel, row: Ints, slot: Ints) -> tuple[list[str], list[str]]:
 def _missing(panel: Panel, own: Own, seen: Bools) -> Spans:
     weekday = (panel.day - SATURDAY) % 7
     is_weekend = np.broadcast_to((weekday <= 1)[:, None], panel.c.shape)
-    traded = trailing_quantile(np.where(panel.is_bar, is_weekend.astype(np.float64), np.nan), panel.starts, window=20, q=1)
+    traded = trailing_quantile(
+        np.where(panel.is_bar, is_weekend.astype(np.float64), np.nan), panel.starts, window=20, q=1, fewest=1
+    )
     # Between the first and the last bar of the series.
     inside = (panel.before >= 0) & (panel.after >= 0) & ~panel.is_bar & ~seen
     gone = inside & ~(is_weekend & (traded == 0))
@@ -68,7 +70,9 @@ def _missing(panel: Panel, own: Own, seen: Bools) -> Spans:
     counts = last - first + 1
     symbol, source = _names(panel, row[first], slot[first])
     start, end = panel.day[row[first]], panel.day[row[last]]
-    return Spans(MISSING, symbol, source, start, end, key[first].astype(np.int64), [f"{n} day(s) absent" for n in counts])
+    return Spans(
+        MISSING, symbol, source, start, end, key[first].astype(np.int64), [f"{n} day(s) absent" for n in counts]
+    )
 
 
 def _still(panel: Panel, own: Own) -> list[Spans]:

@@ -36,14 +36,14 @@ STRONG_GAP_TIMES = 10.0
 PART_SPAN_SHARE = 0.85
 PART_OFF_SIGMAS = 0.4
 PART_OFF_SPAN = 0.08
-PART_ROOM = 0.10
+PART_ROOM = 0.20
 KIN_DISTANCE = 20e-4
 GAP_FLOOR = 20e-4
 LONE_GAP_FLOOR = 80e-4
 LONE_GAP_TIMES = 10.0
 LONE_VOLUME_SHARE = float(np.log(0.8))
 WIDE_GAP_FLOOR = 90e-4
-WIDE_GAP_TIMES = 20.0
+WIDE_GAP_TIMES = 12.0
 WIDE_VOLUME = float(np.log(1.5))
 
 
@@ -57,7 +57,7 @@ def _is_volume_high(own: Own) -> Bools:
     return np.asarray(own.log_volume - own.usual_volume > VOLUME_TIMES, dtype=np.bool_)
 
 
-def _market_agrees(own: Own, move: Floats) -> Bools:
+def market_agrees(own: Own, move: Floats) -> Bools:
     """Whether the median market went the same way by a fifth of the move and at least four per cent."""
     low, high = own.market_low, own.market_high
     down = (move < 0) & (low < -np.fmax(MARKET_SHARE * np.abs(move), MARKET_FLOOR))
@@ -108,7 +108,7 @@ def _closes(panel: Panel, own: Own, peers: Peers) -> list[Found]:
     )
     jumps_back = np.abs(own.gap_next) > 0.5 * np.abs(own.r)
     jumps_back &= np.sign(own.gap_next) == -np.sign(own.r)
-    is_spike = reverts & (np.abs(own.r) > size) & (peers.venues == 0) & ~_market_agrees(own, own.r)
+    is_spike = reverts & (np.abs(own.r) > size) & (peers.venues == 0) & ~market_agrees(own, own.r)
     is_wild = np.abs(own.r) > 2 * np.fmax(size, 0.10)
     lone = is_spike & (jumps_back | (is_wild & ~_is_volume_high(own)))
     return out + found(
@@ -149,7 +149,7 @@ def _wicks(panel: Panel, own: Own, peers: Peers) -> list[Found]:
         )
         alone = np.fmin(np.fmax(WICK_SIGMAS * own.sigma, LONE_WICK_USUAL * usual), LONE_WICK_CAP)
         alone = np.fmax(alone, WICK_FLOOR)
-        lone = (peers.venues == 0) & (depth > alone) & ~_is_volume_high(own) & ~_market_agrees(own, move)
+        lone = (peers.venues == 0) & (depth > alone) & ~_is_volume_high(own) & ~market_agrees(own, move)
         out += found(
             BAD_TICK,
             f"the {side} stands alone: neither the market nor the volume supports it",
@@ -223,6 +223,7 @@ def _part_days(panel: Panel, own: Own, peers: Peers) -> list[Found]:
     is_wide &= own.log_volume - own.usual_volume < WIDE_VOLUME
     has_kin = best.usual < KIN_DISTANCE
     lone = (own.until == 1) & ~has_kin & (gap > alone) & (thin | is_wide)
+    lone &= ~(np.abs(own.o_next - best.c) >= off)
     # A part of a day misses no more than a day's move; and the next bar must not be the one that is wrong.
     lone &= (np.abs(own.r) < SPIKE_SIGMAS * own.sigma) & (gap < SPIKE_SIGMAS * own.sigma)
     lone &= (np.abs(own.r_next) > 0.3 * gap) & (own.o_next != panel.o)
