@@ -110,12 +110,12 @@ def replay(rows: pd.DataFrame, venues: Mapping[str, str]) -> Replayed:
     newest = numbered["date"].max()
     latest = newest.normalize() if pd.notna(newest) else pd.Timestamp("1970-01-02")
     accepted, refused = [], []
-    for (symbol, source), one in numbered.groupby(["symbol", "source"], sort=True):
-        names = {"symbol": symbol, "source": source}
+    for key, one in numbered.groupby(["symbol", "source"], sort=True):
+        symbol, source = key
         is_close_only = bool(one[["open", "high", "low"]].isna().all(axis=None))
         found = screen(one.drop(columns=["symbol", "source"]), is_close_only=is_close_only, latest=latest)
-        accepted.append(found.accepted.assign(**names))
-        refused.append(found.quarantined.assign(**names))
+        accepted.append(found.accepted.assign(symbol=str(symbol), source=str(source)))
+        refused.append(found.quarantined.assign(symbol=str(symbol), source=str(source)))
     kept = pd.concat(accepted, ignore_index=True).rename(
         columns={f: f"{f}_usd" for f in ("open", "high", "low", "close")}
     )
@@ -151,7 +151,7 @@ def against_faults(rows: pd.DataFrame, count: int, seed: int, venues: Mapping[st
     """Put faults in, one kind at a time, and measure; what was found before they were put in counts neither way."""
     clean = replay(rows, venues)
     before = events_of(clean.judgement)
-    known = {(e.symbol, e.source, e.kind, d) for e in before.itertuples() for d in (e.start, e.end)}
+    known: set[Any] = {(e.symbol, e.source, e.kind, d) for e in before.itertuples() for d in (e.start, e.end)}
     rejected = clean.judgement.rejected
     known |= set(zip(rejected["symbol"], rejected["source"], ["bar"] * len(rejected), rejected["date"], strict=True))
     dated = rows[rows["date"].notna()]
@@ -184,7 +184,7 @@ def against_faults(rows: pd.DataFrame, count: int, seed: int, venues: Mapping[st
     return report
 
 
-def _without(judgement: Judgement, known: set[tuple[str, str, str, pd.Timestamp]], truth: pd.DataFrame) -> Judgement:
+def _without(judgement: Judgement, known: set[Any], truth: pd.DataFrame) -> Judgement:
     """Leave out what was found before faults were put in, and other names for days of a fault named right elsewhere."""
     rejected, spans = judgement.rejected, judgement.spans
     keys = zip(rejected["symbol"], rejected["source"], ["bar"] * len(rejected), rejected["date"], strict=True)

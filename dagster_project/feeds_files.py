@@ -4,6 +4,7 @@ What lives here: reading both, with errors that name file, row and column. What 
 job (``market_feed``), measuring (``feeds_audit``).
 """
 
+import gzip
 import io
 from pathlib import Path
 
@@ -132,20 +133,26 @@ def _table(path: Path) -> pd.DataFrame:
             raise AuditError(f"{path}: not a readable Parquet file; write it again") from error
     if not path.name.endswith((".csv", ".csv.gz")):
         raise AuditError(f"{path}: not .csv, .csv.gz or .parquet")
+    if path.name.endswith(".gz"):
+        content = _unpacked(path, content)
+    table: pd.DataFrame
     try:
-        packing = "gzip" if path.name.endswith(".gz") else None
-        return pd.read_csv(
-            io.BytesIO(content),
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            encoding="utf-8-sig",
-            compression=packing,
-            on_bad_lines="error",
-        )
-    except (UnicodeDecodeError, OSError, EOFError, ValueError) as error:
+        table = pd.read_csv(io.StringIO(content.decode("utf-8-sig")), dtype=str, keep_default_na=False, index_col=False)
+    except ValueError as error:
         words = (str(error).strip().splitlines() or ["?"])[0]
         raise AuditError(f"{path}: not a comma-separated UTF-8 file with a header ({words}); write it again") from error
+    return table
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            unpacked = stream.read(SIZE_CAP + 1)
+    except (OSError, EOFError) as error:
+        raise AuditError(f"{path}: damaged gzip ({error}); fetch it again") from error
+    if len(unpacked) > SIZE_CAP:
+        raise AuditError(f"{path}: unpacks to more than {SIZE_CAP // 2**20} MiB; split it by year")
+    return unpacked
 
 
 def _text(column: pd.Series) -> pd.Series:

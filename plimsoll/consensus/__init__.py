@@ -2,8 +2,8 @@
 
 What lives here: ``judge`` names what is wrong with bars (rules in ``ticks``, ``columns``, ``identity``, ``spans`` and
 ``calendars``, over the arrays of ``panel``, ``features`` and ``peers``), ``prices`` makes one bar a day of the rest by
-``vote``, ``scores`` tells how far a feed can be trusted, ``oracle`` what its lag costs, ``inject`` and ``audit`` measure
-all of it. What does not: reading files, storing, the screen of single rows (``plimsoll.candles``).
+``vote``, ``scores`` tells how far a feed can be trusted, ``oracle`` what its lag costs, ``inject`` and ``audit``
+measure all of it. What does not: reading files, storing, the screen of single rows (``plimsoll.candles``).
 """
 
 from plimsoll.consensus.calendars import mirror_groups

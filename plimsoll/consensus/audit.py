@@ -5,6 +5,7 @@ not: reading files, detection, made-up faults (``inject``).
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,6 +199,7 @@ def _labels(truth: pd.DataFrame, bars: pd.DataFrame) -> tuple[pd.DataFrame, dict
     left_out: dict[str, int] = {}
     rows = []
     said = truth["is_error"] if "is_error" in truth else pd.Series([None] * len(truth))
+    label: Any
     for number, (label, flag) in enumerate(zip(truth.itertuples(), said, strict=True)):
         if str(label.freq) not in {"1d", "", "nan", "None"}:
             left_out["another frequency than 1d"] = left_out.get("another frequency than 1d", 0) + 1
@@ -224,6 +226,8 @@ def _labels(truth: pd.DataFrame, bars: pd.DataFrame) -> tuple[pd.DataFrame, dict
         rows += [(number, a, b, label.start, end, str(label.kind), family, meaning, str(label.detail)) for a, b in keys]
     names = ["number", "symbol", "source", "start", "end", "label_kind", "family", "meaning", "detail"]
     out = pd.DataFrame(rows, columns=names)
+    for name in ("start", "end"):
+        out[name] = pd.to_datetime(out[name]).astype("datetime64[us]")
     out["should"] = out["meaning"].isin(["error", "state"]) & (out["family"] != "")
     return out, left_out
 
@@ -257,6 +261,7 @@ def _cover(labels: pd.DataFrame, bars: pd.DataFrame, judgement: Judgement) -> tu
     date = bars["date"].to_numpy()
     rejected = judgement.rejected.groupby(["symbol", "source"])["date"].apply(lambda one: one.to_numpy()).to_dict()
     kept: dict[int, bool] = {}
+    label: Any
     for label in labels.itertuples():
         key = (label.symbol, label.source)
         start, end = np.datetime64(label.start), np.datetime64(label.end)

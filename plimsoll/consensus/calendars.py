@@ -42,6 +42,7 @@ class PairSums:
 
     @classmethod
     def empty(cls, first_day: int, days: int) -> "PairSums":
+        """Start with no pair."""
         return cls(first_day, days, {}, {}, {})
 
     def add(self, panel: Panel, own: Own) -> None:
@@ -148,13 +149,9 @@ def day_boundaries(sums: PairSums, sources: list[str], venue: Ints) -> Spans:
             words = f"days end about {abs(hours):.1f} h {'before' if hours > 0 else 'after'} those of other venues"
             first = max(sums.first_day + int(begin) - WINDOW + 1, sums.first_day)
             out.append((sources[a], first, sums.first_day + int(end) - 1, sums.first_day + int(begin), words))
-    return Spans(
-        DAY_BOUNDARY,
-        ["*"] * len(out),
-        [one[0] for one in out],
-        *(np.array([one[k] for one in out], dtype=np.int64) for k in (1, 2, 3)),
-        [one[4] for one in out],
-    )
+    start, end, known = (np.array([one[k] for one in out], dtype=np.int64) for k in (1, 2, 3))
+    names = [one[0] for one in out]
+    return Spans(DAY_BOUNDARY, ["*"] * len(out), names, start, end, known, [one[4] for one in out])
 
 
 def error_correlation(log_close: Floats) -> Floats:

@@ -31,7 +31,7 @@ def identity_rules(panel: Panel, own: Own, peers: Peers) -> list[Found]:
 
 
 def block_sum(panel: Panel, values: Floats) -> Floats:
-    """Running sum over the days of each symbol."""
+    """Sum over the days of each symbol so far."""
     total = np.cumsum(values, axis=0)
     first = panel.starts[panel.symbol]
     before = np.where((first > 0)[:, None], total[np.maximum(first - 1, 0)], 0.0)
@@ -39,7 +39,7 @@ def block_sum(panel: Panel, values: Floats) -> Floats:
 
 
 def _since(panel: Panel, values: Floats, anew: Bools) -> Floats:
-    """Running sum over the days of each symbol since the last row where it begins anew."""
+    """Sum over the days of each symbol since the last row where it begins anew."""
     total = block_sum(panel, values)
     rows = np.arange(len(values), dtype=np.int64)[:, None]
     last = np.maximum.accumulate(np.where(anew, rows, -1), axis=0)
@@ -48,7 +48,7 @@ def _since(panel: Panel, values: Floats, anew: Bools) -> Floats:
 
 
 def _jump(panel: Panel, own: Own) -> Floats:
-    """The move that happened between two bars, not within one."""
+    """Return the move that happened between two bars, not within one."""
     return np.where(np.isfinite(panel.o), own.gap, own.r)
 
 

@@ -69,10 +69,11 @@ def inject(
     Notes
     -----
     Faults are as large as matters: a bad tick is 16 to 40 robust daily volatilities and at least 35 %, a part-day
-    candle holds 3 to 60 % of the volume and misses its true close by at least half a volatility and 1 %, swapped bars have a body of at least
-    1 %, another asset's price differs by a factor of at least e, and a bar that is repeated has a range of at least
-    half a per cent. Days are shifted where another source has the same days and the market moves by 1 % a day, and
-    parts of days need a volume: without, nobody can tell. Smaller ones change no threshold and cannot be told from trading.
+    candle holds 3 to 60 % of the volume and misses its true close by at least half a volatility and 1 %, swapped bars
+    have a body of at least 1 %, another asset's price differs by a factor of at least e, and a bar that is repeated
+    has a range of at least half a per cent. Days are shifted where another source has the same days and the market
+    moves by 1 % a day, and parts of days need a volume: without, nobody can tell. Smaller faults change no threshold
+    and cannot be told from trading.
 
     Raises
     ------
@@ -92,7 +93,10 @@ def inject(
     if kind not in makers:
         raise ValueError(f"kind {kind!r}: known are {', '.join(makers)}")
     whole = candles.sort_values(["symbol", "source", "date"], kind="stable", ignore_index=True)
-    parts: Series = {key: one.reset_index(drop=True) for key, one in whole.groupby(["symbol", "source"], sort=True)}
+    parts: Series = {
+        (str(key[0]), str(key[1])): one.reset_index(drop=True)
+        for key, one in whole.groupby(["symbol", "source"], sort=True)
+    }
     # Frames by day, for faults that look at other series.
     by_day = {key: one.set_index("date") for key, one in parts.items()}
     roomy = [key for key, one in parts.items() if len(one) > LEAD_IN + 2 * APART]
@@ -100,8 +104,9 @@ def inject(
     taken: dict[str, list[tuple[pd.Timestamp, pd.Timestamp]]] = {}
     if avoid is not None:
         for one in avoid.itertuples():
-            taken.setdefault(str(one.symbol), []).append((one.start, one.end))
-    truth, left = [], count * TRIES if roomy else 0
+            taken.setdefault(str(one.symbol), []).append((pd.Timestamp(str(one.start)), pd.Timestamp(str(one.end))))
+    truth: list[tuple[object, ...]] = []
+    left = count * TRIES if roomy else 0
     while len(truth) < count and left:
         left -= 1
         key = roomy[int(rng.choice(len(roomy), p=weights / weights.sum()))]
@@ -131,8 +136,12 @@ def _is_daily(series: pd.DataFrame, at: int, before: int, after: int) -> bool:
     return bool((series["date"].iloc[at + after] - series["date"].iloc[at - before]).days == before + after)
 
 
+def _value(series: pd.DataFrame, at: int, name: str) -> float:
+    return float(series[name].to_numpy(np.float64)[at])
+
+
 def _prices(series: pd.DataFrame, at: int) -> Floats:
-    return np.asarray(series.loc[at, FIELDS].to_numpy(np.float64), dtype=np.float64)
+    return np.asarray(series[FIELDS].iloc[at].to_numpy(np.float64), dtype=np.float64)
 
 
 def _sigma(series: pd.DataFrame, at: int) -> float:
@@ -167,7 +176,7 @@ def _part_day(series: pd.DataFrame, at: int, rng: np.random.Generator, others: S
         return None
     share = float(rng.uniform(0.03, 0.6))
     close = float(rng.uniform(low, h))
-    if series.loc[at, "volume_unit"] == "none" or not series.loc[at, "volume"] > 0:
+    if str(series["volume_unit"].iloc[at]) == "none" or not _value(series, at, "volume") > 0:
         return None
     if abs(np.log(close / c)) < max(0.5 * sigma, 100e-4, 0.1 * np.log(h / low)):
         return None
@@ -179,7 +188,7 @@ def _part_day(series: pd.DataFrame, at: int, rng: np.random.Generator, others: S
     else:
         bottom = low
     out.loc[at, ["high", "low", "close"]] = [high, bottom, close]
-    out.loc[at, "volume"] = series.loc[at, "volume"] * share
+    out.loc[at, "volume"] = _value(series, at, "volume") * share
     return out, 1, f"{share:.0%} of the day; close {close:.6g} for {c:.6g}"
 
 
@@ -215,10 +224,10 @@ def _swapped(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Se
             return None
         out.loc[at, ["high", "low"]] = [low, h]
         return out, 1, "high and low"
-    unit = series.loc[at, "volume_unit"]
-    if unit == "none" or not series.loc[at, "volume"] > 0 or abs(np.log(c)) < 4.5:
+    unit = str(series["volume_unit"].iloc[at])
+    if unit == "none" or not _value(series, at, "volume") > 0 or abs(np.log(c)) < 4.5:
         return None
-    out.loc[at, "volume"] = series.loc[at, "volume"] * (c if unit == "base" else 1 / c)
+    out.loc[at, "volume"] = _value(series, at, "volume") * (c if unit == "base" else 1 / c)
     return out, 1, "base and quote volume"
 
 
@@ -234,8 +243,8 @@ def _reuse(series: pd.DataFrame, at: int, rng: np.random.Generator, others: Seri
     days = series["date"].iloc[at + gap : at + gap + length]
     if not days.isin(donor.index).all():
         return None
-    jump = float(np.log(donor.loc[days.iloc[0], "open"] / series.loc[at - 1, "close"]))
-    back = float(np.log(series.loc[at + gap + length, "open"] / donor.loc[days.iloc[-1], "close"]))
+    jump = float(np.log(float(donor["open"].loc[days.iloc[0]]) / _value(series, at - 1, "close")))
+    back = float(np.log(_value(series, at + gap + length, "open") / float(donor["close"].loc[days.iloc[-1]])))
     sigma = _sigma(series, at)
     # A power of ten could as well be a change of scale.
     near_ten = min(abs(abs(one) / np.log(10) - round(abs(one) / np.log(10))) for one in (jump, back)) < 0.1

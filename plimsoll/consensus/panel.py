@@ -78,7 +78,7 @@ class Panel:
     @property
     def slots(self) -> int:
         """Number of sources side by side."""
-        return self.c.shape[1]
+        return int(self.c.shape[1])
 
     @property
     def is_bar(self) -> Bools:

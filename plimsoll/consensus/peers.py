@@ -52,6 +52,7 @@ class Reference:
 
     @classmethod
     def none(cls, shape: tuple[int, ...]) -> "Reference":
+        """Start with no reference anywhere."""
         return cls(*(np.full(shape, np.nan) for _ in range(8)))
 
 

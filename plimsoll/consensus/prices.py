@@ -92,11 +92,12 @@ def _left_out(panel: Panel, judgement: Judgement) -> tuple[Bools, Bools]:
         is_out[row[at], slot] = True
     is_shifted = np.zeros(panel.c.shape, dtype=bool)
     boundaries = judgement.spans[judgement.spans["kind"] == "day_boundary"]
-    for one in boundaries.itertuples():
+    known_on, ends = (boundaries[name].to_numpy(dtype="datetime64[D]") for name in ("known_on", "end"))
+    for source, since, until in zip(boundaries["source"].tolist(), known_on, ends, strict=True):
         # From the day on which it was known; what went before was consensus then.
-        first, last = ((np.datetime64(value, "D") - EPOCH) / DAY for value in (one.known_on, one.end))
+        first, last = (since - EPOCH) / DAY, (until - EPOCH) / DAY
         days = (panel.day >= first) & (panel.day <= last)
-        is_shifted |= days[:, None] & (panel.source_of_rows == panel.sources.index(one.source))
+        is_shifted |= days[:, None] & (panel.source_of_rows == panel.sources.index(source))
     return is_out, is_shifted & panel.is_bar
 
 
@@ -112,7 +113,7 @@ def _by_venue(panel: Panel, values: Floats) -> Floats:
 
 def _prices(panel: Panel, market: Market, is_out: Bools, is_shifted: Bools) -> pd.DataFrame:
     keep = panel.is_bar & ~is_out
-    others = (keep & ~is_shifted).any(axis=1)
+    others: Bools = np.asarray((keep & ~is_shifted).any(axis=1))
     keep &= ~(is_shifted & others[:, None])
     o, h, low, c = (_by_venue(panel, np.where(keep, one, np.nan)) for one in (panel.o, panel.h, panel.low, panel.c))
     n = np.isfinite(c).sum(axis=1)
@@ -152,7 +153,7 @@ def _prices(panel: Panel, market: Market, is_out: Bools, is_shifted: Bools) -> p
     final_high = np.where(np.isfinite(final_high), np.fmax(final_high, np.fmax(opening, close)), np.nan)
     spread = row_median(np.abs(c - close[:, None]))
     status = np.select([n == 0, n == 1, is_disputed], [NOTHING, SINGLE, DISPUTED], AGREED)
-    shown = panel.is_bar.any(axis=1)
+    shown: Bools = np.asarray(panel.is_bar.any(axis=1))
     names = _outvoted(panel, keep, ballot.is_outvoted)
     table = pd.DataFrame(
         {
@@ -171,7 +172,8 @@ def _prices(panel: Panel, market: Market, is_out: Bools, is_shifted: Bools) -> p
             "may_loosen": status == AGREED,
         }
     )
-    return table[shown].reset_index(drop=True)
+    kept: pd.DataFrame = table.loc[shown].reset_index(drop=True)
+    return kept
 
 
 def _outvoted(panel: Panel, keep: Bools, is_outvoted: Bools) -> list[str]:

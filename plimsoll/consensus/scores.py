@@ -213,7 +213,7 @@ def capped_weights(liquidity: Floats) -> Floats:
     x = np.asarray(liquidity, dtype=np.float64)
     if not len(x) or not np.isfinite(x).all() or (x < 0).any() or not x.sum() > 0:
         raise ValueError("liquidity: at least one venue, none negative, not all zero")
-    weights = x / x.sum()
+    weights: Floats = x / x.sum()
     if (x > 0).sum() * LOW_LIQUIDITY_CAP < 1:
         return weights
     for _ in range(len(x)):

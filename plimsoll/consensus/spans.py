@@ -61,7 +61,8 @@ def _missing(panel: Panel, own: Own, seen: Bools) -> Spans:
     back = panel.days_at(panel.after)
     row, slot = np.nonzero(gone.T)[::-1]
     if not len(row):
-        return Spans(MISSING, [], [], *(np.empty(0, dtype=np.int64) for _ in range(3)), [])
+        none = np.empty(0, dtype=np.int64)
+        return Spans(MISSING, [], [], none, none, none, [])
     key = back[row, slot]
     is_new = np.ones(len(row), dtype=bool)
     is_new[1:] = (slot[1:] != slot[:-1]) | (key[1:] != key[:-1]) | (panel.symbol[row[1:]] != panel.symbol[row[:-1]])
@@ -100,14 +101,15 @@ def delistings(codes: Codes) -> Spans:
     is_last[:-1] = (codes.symbol[1:] != codes.symbol[:-1]) | (codes.source[1:] != codes.source[:-1])
     table = pd.DataFrame({"symbol": codes.symbol, "source": codes.source, "last": codes.day})[is_last]
     symbols, sources, ends, shares = [], [], [], []
-    for source, own in table.groupby("source"):
+    for source in sorted(set(table["source"].tolist())):
+        own = table[table["source"] == source]
         last = np.sort(own["last"].to_numpy())
         for symbol, end in zip(own["symbol"], own["last"], strict=True):
             alive = len(last) - np.searchsorted(last, end, side="left") - 1
             later = len(last) - np.searchsorted(last, end + SILENT_DAYS, side="left")
             if later > 0 and later >= ALIVE_SHARE * alive and later >= ALIVE_SHARE * (len(last) - 1) * 0.2:
                 symbols.append(codes.symbols[symbol])
-                sources.append(codes.sources[int(source)])
+                sources.append(codes.sources[source])
                 ends.append(int(end))
                 shares.append(f"the last bar; {later} of the source's other series go on")
     at = np.array(ends, dtype=np.int64)

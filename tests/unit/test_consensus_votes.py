@@ -23,9 +23,15 @@ from plimsoll.consensus.numerics import trailing_quantile
 from plimsoll.consensus.scores import capped_weights
 
 ORACLE = np.array([[100, 100.2, 99.9, 100.1, 95, 100.05, 103]])
-FAIR = dict(
-    bars=100, expected=100, days_stale=0, median_abs_z=0.5, revised_share=0, discovery_share=1, sources_in_group=1
-)
+FAIR = {
+    "bars": 100,
+    "expected": 100,
+    "days_stale": 0,
+    "median_abs_z": 0.5,
+    "revised_share": 0,
+    "discovery_share": 1,
+    "sources_in_group": 1,
+}
 PRICES = ["open_usd", "high_usd", "low_usd", "close_usd"]
 
 

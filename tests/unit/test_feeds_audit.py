@@ -160,7 +160,7 @@ def test_rows_that_cannot_be_read_are_named_and_not_lost(folder: Path) -> None:
         ("x.csv", "date,symbol,source,open,high,low,close\n2020-01-01,A,,1,1,1,1\n", "row 1: column source is empty"),
         ("x.csv", "date,symbol,source,open,high,low,close\n2020-01-01,Ä B,b,1,1,1,1\n", "row 1: column symbol: 'Ä B'"),
         ("x.parquet", "no parquet", "not a readable Parquet file"),
-        ("x.csv.gz", "no gzip", "not a comma-separated UTF-8 file"),
+        ("x.csv.gz", "no gzip", "damaged gzip"),
     ],
 )
 def test_a_candle_file_that_is_none_is_refused_in_one_line(
