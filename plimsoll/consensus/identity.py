@@ -21,6 +21,8 @@ SCALE_SIGMAS = 2.0
 MISFIT = 0.30
 MISFIT_DAYS = 3
 SHIFT_DAYS = 4
+BREAK_DAYS = 4
+REPEATED, LEFT_OUT = 1e6, 3.0
 
 
 def identity_rules(panel: Panel, own: Own, peers: Peers) -> list[Found]:
@@ -66,7 +68,10 @@ def _scales(panel: Panel, own: Own, peers: Peers) -> tuple[list[Found], Bools]:
     is_step = (np.abs(jump) > SCALE_JUMP) & (power != 0) & (np.abs(jump - power * LN10) < near) & is_new_level
     is_step &= np.abs(panel.c - own.c_prev - jump) < 0.5 * np.abs(jump)
     o = np.where(np.isfinite(panel.o), panel.o, panel.c)
-    is_flip = (np.abs(o + own.c_prev) < near) & (np.abs(jump) > JUMP) & ~is_step & panel.is_bar & is_new_level
+    is_flip = (np.abs(o + own.c_prev) < near) & (np.abs(jump) > JUMP) & panel.is_bar & is_new_level
+    # One over 31.6 is also a thousandth of it: whichever fits better.
+    fits_flip = np.abs(o + own.c_prev) < np.abs(jump - power * LN10)
+    is_step, is_flip = is_step & ~(is_flip & fits_flip), is_flip & ~(is_step & ~fits_flip)
     # A jump to any other level ends what went before: the series begins anew.
     anew = (np.abs(jump) > JUMP) & is_new_level & ~is_step & ~is_flip & panel.is_bar
     # So does agreement with another source: both went over, or the series came back unseen.
@@ -173,12 +178,23 @@ def _broke_in_run(panel: Panel, run: Ints, is_jump: Bools) -> Bools:
     return np.take_along_axis(is_jump, np.maximum(started, 0), axis=0) & (run > 0) & (started >= 0)
 
 
+def _at_start(run: Ints, values: Floats) -> Floats:
+    """Return the value on the first bar of the run that a bar belongs to; 0 outside of runs."""
+    rows = np.arange(len(run), dtype=np.int64)[:, None]
+    started = np.maximum.accumulate(np.where(run == 1, rows, -1), axis=0)
+    at = np.take_along_axis(values, np.maximum(started, 0), axis=0)
+    return np.where((run > 0) & (started >= 0), at, 0.0)
+
+
 def _shifts(panel: Panel, own: Own, peers: Peers) -> list[Found]:
     out: list[Found] = []
-    sources = np.isfinite(panel.c).sum(axis=1)[:, None] - 1
     gap_limit = np.fmax(25e-4, 5 * own.usual_gap)
     same = (panel.c == own.c_prev) & (own.span == panel.at(own.span, panel.before))
-    breaks = (np.abs(own.gap) > gap_limit) | (own.since > 1) | same
+    # How much each series broke with its own bar before: repeated it, left days out, or opened elsewhere.
+    strength = np.nan_to_num(np.abs(own.gap) / gap_limit)
+    strength = np.where(same, REPEATED, np.where(own.since > 1, np.fmax(strength, LEFT_OUT), strength))
+    # The first bars of a shift may look like any other; the break stands a few days before the run then.
+    recent = np.fmax.reduce([strength, *(np.nan_to_num(panel.moved(strength, by)) for by in range(1, BREAK_DAYS + 1))])
     for words, count, ahead in (
         ("one day late", peers.lagged, 0),
         ("one day early", peers.led, 1),
@@ -187,11 +203,11 @@ def _shifts(panel: Panel, own: Own, peers: Peers) -> list[Found]:
         neutral = panel.is_bar & ~is_evidence & (peers.in_step == 0)
         run = _run_through(panel, is_evidence, neutral)
         is_run, known = _whole_runs(panel, run, SHIFT_DAYS)
-        own_break = _broke_in_run(panel, run, breaks)
+        at_start = _at_start(run, recent)
+        others = np.column_stack([np.delete(at_start, k, axis=1).max(axis=1, initial=0.0) for k in range(panel.slots)])
+        broke = (at_start > 1) & (at_start > 1.5 * others)
         majority = (count >= 2) & (count > peers.in_step)
-        pair = (sources == 1) & own_break & ~_anyone_else(own_break & (run > 0), panel)
-        some = (count == 1) & (peers.in_step == 0) & own_break
-        hit = is_run & is_evidence & (majority | pair | some)
+        hit = is_run & is_evidence & (majority | (broke & (peers.in_step == 0)))
         out += found(
             SHIFT,
             f"the bar is another source's, {words}",
@@ -214,7 +230,3 @@ def _run_through(panel: Panel, holds: Bools, neutral: Bools) -> Ints:
     count = np.cumsum(holds, axis=0)
     before = np.where(last_break >= 0, np.take_along_axis(count, np.maximum(last_break, 0), axis=0), 0)
     return np.where(holds, count - before, 0).astype(np.int64)
-
-
-def _anyone_else(flags: Bools, panel: Panel) -> Bools:
-    return np.asarray((flags.sum(axis=1)[:, None] - flags) > 0, dtype=np.bool_)
