@@ -32,18 +32,18 @@ VOLUME_TIMES = float(np.log(2.5))
 GAP_TIMES = 5.0
 PART_VOLUME_SHARE = float(np.log(0.75))
 PART_VOLUME_SCALES = 2.0
-STRONG_GAP_TIMES = 10.0
+STRONG_GAP_TIMES = 6.0
 PART_SPAN_SHARE = 0.85
 PART_OFF_SIGMAS = 0.4
 PART_OFF_SPAN = 0.08
-PART_ROOM = 0.20
-KIN_DISTANCE = 20e-4
+PART_ROOM = 0.35
+KIN_DISTANCE = 15e-4
 GAP_FLOOR = 20e-4
 LONE_GAP_FLOOR = 80e-4
-LONE_GAP_TIMES = 10.0
+LONE_GAP_TIMES = 6.0
 LONE_VOLUME_SHARE = float(np.log(0.8))
 WIDE_GAP_FLOOR = 90e-4
-WIDE_GAP_TIMES = 12.0
+WIDE_GAP_TIMES = 8.0
 WIDE_VOLUME = float(np.log(1.5))
 
 
@@ -226,7 +226,7 @@ def _part_days(panel: Panel, own: Own, peers: Peers) -> list[Found]:
     lone &= ~(np.abs(own.o_next - best.c) >= off)
     # A part of a day misses no more than a day's move; and the next bar must not be the one that is wrong.
     lone &= (np.abs(own.r) < SPIKE_SIGMAS * own.sigma) & (gap < SPIKE_SIGMAS * own.sigma)
-    lone &= (np.abs(own.r_next) > 0.3 * gap) & (own.o_next != panel.o)
+    lone &= (np.abs(own.r_next) > 0.1 * gap) & (own.o_next != panel.o)
     return out + found(
         PART_DAY,
         "the next open does not meet the close, and the volume is a part of the usual",
