@@ -331,3 +331,45 @@ def test_prices_of_a_day_use_nothing_later() -> None:
 def test_a_table_that_is_no_table_of_candles_is_refused_with_its_row(change, words: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=words):
         judge(change(CLEAN))
+
+
+PRICES = ["open_usd", "high_usd", "low_usd", "close_usd"]
+ALONE = CLEAN[CLEAN["source"] == "alpha"]
+
+
+def test_a_lone_wick_stays_where_the_market_or_the_volume_supports_it() -> None:
+    wicked = changed({"low": 0.3}, frame=ALONE)
+    assert kinds(judge(wicked)) == ["bad_tick"]
+    fallen = ALONE.copy()
+    fallen.loc[fallen["date"] == DAY, "low_usd"] *= 0.3
+    assert judge(fallen).rejected.empty
+    traded = wicked.copy()
+    traded.loc[place(traded, "C2", "alpha"), "volume"] *= 5
+    assert judge(traded).rejected.empty
+
+
+@pytest.mark.parametrize(("scaled", "off"), [("beta", "gamma"), ("gamma", "beta")])
+def test_the_innocent_of_three_is_not_blamed_for_two_faults(scaled: str, off: str) -> None:
+    frame = CLEAN.copy()
+    late = (frame["symbol"] == "C2") & (frame["date"] >= DAY)
+    frame.loc[late & (frame["source"] == scaled), PRICES] *= 10
+    frame.loc[late & (frame["source"] == off), PRICES] *= 1.03
+    rejected = judge(frame).rejected
+    assert "alpha" not in set(rejected["source"])
+
+
+def test_a_bad_close_of_ten_times_does_not_change_the_scale_of_what_follows() -> None:
+    found = judge(changed({"close": 10.0, "high": 11.0}, frame=ALONE))
+    assert len(found.rejected) == 1
+    assert kinds(found) == ["bad_tick"]
+
+
+def test_a_burst_of_trading_with_its_range_is_no_exchanged_volume() -> None:
+    frame = ALONE.copy()
+    at = place(frame, "C3", "alpha")
+    frame.loc[at, "volume"] *= frame.loc[at, "close_usd"]
+    assert abs(np.log(frame.loc[at, "close_usd"])) > 4
+    assert kinds(judge(frame), symbol="C3") == ["swapped_columns"]
+    frame.loc[at, "high_usd"] *= 1.15
+    frame.loc[at, "low_usd"] /= 1.15
+    assert kinds(judge(frame), symbol="C3") == []
