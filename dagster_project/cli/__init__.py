@@ -10,6 +10,7 @@ import typer
 
 from dagster_project.cli import mails, reports, trials, upkeep
 from dagster_project.cli.common import FAILED, OK, USAGE, UsageError, complain
+from dagster_project.feeds_audit import feeds_app
 from dagster_project.settings import SettingsError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 for _part in (reports.app, trials.app, upkeep.app):
     app.add_typer(_part)
 app.add_typer(mails.app, name="outbox")
+app.add_typer(feeds_app, name="feeds")
 
 
 def main() -> None:
