@@ -53,7 +53,9 @@ def restore(
 
     settings = settings_of(config, candles)
     if not confirm and outcome_module.is_sound(settings):
-        raise UsageError("the store reads back whole and agrees with its ledger; --confirm replaces it all the same")
+        raise UsageError(
+            "the store reads back whole and agrees with its ledger; add --confirm to replace it all the same"
+        )
     show_progress()
     done = restore_module.restore(settings, copy=copy, is_from_raw=from_raw)
     sys.stdout.write(outcome_module.render_restored(done))
