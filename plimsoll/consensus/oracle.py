@@ -58,7 +58,7 @@ def dispersion_q95(log_close: Floats) -> float:
 def effective_deviation(
     delta: float, dispersion: float, sigma_daily: float, age_p95_seconds: float
 ) -> EffectiveDeviation:
-    """Compute delta_eff = delta + q95(dispersion) + sigma sqrt(age_p95), METHODS 11.1.
+    """Compute delta_eff = delta + q95(dispersion) + sigma sqrt(age_p95).
 
     Raises
     ------
@@ -79,7 +79,7 @@ def latency_worth_bp(
     """Return by how many basis points the threshold could rise if the way from trigger to sale were faster.
 
     X grows with tau to the power eta, so that d ln LT / d ln tau = -eta X and for a finite step
-    ln LT rises by X (1 - (1 - faster/tau)^eta), METHODS 11.3.
+    ln LT rises by X (1 - (1 - faster/tau)^eta).
 
     Parameters
     ----------

@@ -103,7 +103,7 @@ def feed_score(
 def quarantined(scores: Floats, rejects: Floats) -> Bools:
     """Tell on which days a feed is in quarantine.
 
-    It enters below a score of 60, or with three rejected bars within three days. METHODS 11.5 says three rejects in 24
+    It enters below a score of 60, or with three rejected bars within three days. The usual rule is three rejects in 24
     hours of a feed that ticks all day; of daily bars, one a day, that is three days in a row with a reject. It leaves
     after seven days in a row with neither.
 

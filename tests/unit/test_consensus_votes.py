@@ -339,7 +339,7 @@ def test_dispersion_is_the_quantile_of_the_furthest_source() -> None:
 
 
 def test_the_worth_of_latency() -> None:
-    """METHODS 11.3: at X = 6 % and eta = 0.4 half the time raises LT by 1.45 %."""
+    """At X = 6 % and eta = 0.4 half the time raises LT by 1.45 %."""
     assert latency_worth_bp(0.06, 0.4, 600, 300) == pytest.approx(6e2 * (1 - 2**-0.4))
     assert latency_worth_bp(0.06, 0.4, 600, 300) == pytest.approx(145, abs=0.5)
     small = latency_worth_bp(0.06, 0.4, 1e6, 1)
