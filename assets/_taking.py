@@ -139,7 +139,7 @@ def taken(
     aside = _quarantine_rows(quarantined, bars)
     known_aside = of_every_source(session, settings, bars.aside)
     aside = _fresh(aside, known_aside, (*bars.key, "reason", "detail"))
-    arrived = raw_rows(inputs, accepted, quarantined, now)
+    arrived = raw_rows(settings, inputs, accepted, quarantined, now)
     arrived = _fresh(arrived, session.query("known_raw_files"), RAW_KEYS)
     # Bytes first: a row that names a raw file must find it. The same bytes may give more on a later day.
     giving = {key for rows in (arrived, new, aside) for key in rows[list(RAW_KEYS)].itertuples(index=False, name=None)}
@@ -196,6 +196,7 @@ def _fresh(rows: pd.DataFrame, known: pd.DataFrame, keys: Sequence[str]) -> pd.D
 
 
 def raw_rows(
+    settings: Settings,
     inputs: dict[tuple[str, str], market_feed.RawInput],
     accepted: pd.DataFrame,
     quarantined: pd.DataFrame,
@@ -205,7 +206,9 @@ def raw_rows(
     keys = list(RAW_KEYS)
     rows = pd.DataFrame(list(inputs), columns=keys)
     rows["origin"] = [raw.origin for raw in inputs.values()]
-    rows["raw_path"] = [raw_files.path_of(source, digest, raw.suffix) for (digest, source), raw in inputs.items()]
+    rows["raw_path"] = [
+        raw_files.path_of(settings, source, digest, raw.suffix) for (digest, source), raw in inputs.items()
+    ]
     rows["byte_count"] = [len(raw.content) for raw in inputs.values()]
     for column, counted in (("accepted_count", accepted), ("quarantined_count", quarantined)):
         count = counted.groupby(keys).size().rename(column).reset_index()

@@ -24,7 +24,10 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "overshoot_quantile": ("quantile_order",),
     "threshold": ("budget_parts", "threshold_invalid_set"),
 }
-WARNING: dict[str, tuple[str, ...]] = {"volatility_forecast": ("rung_share",)}
+WARNING: dict[str, tuple[str, ...]] = {
+    "price": ("price_disputed", "feed_stale", "feed_quarantined"),
+    "volatility_forecast": ("rung_share",),
+}
 HOURLY = "candle_hour"
 """Checked where hourly candles are taken; they move no number, so they withhold nothing."""
 GRAIN_TABLES = (

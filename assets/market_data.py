@@ -1,8 +1,8 @@
-"""Market data: candles of days and hours appended, and one price a day for the models.
+"""Market data: candles of days and hours appended.
 
-What lives here: which source is read for which night, what was kept read again, prices, the assets. What does not:
-screening and storing what was read (``assets._taking``), rules for rows (``plimsoll.candles``), calendars, formats of
-files (``dagster_project.market_feed``).
+What lives here: which source is read for which night, what was kept read again, the assets. What does not: screening
+and storing what was read (``assets._taking``), the price that is made of candles (``assets.prices``), rules for rows
+(``plimsoll.candles``), formats of files (``dagster_project.market_feed``).
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,11 @@ import plimsoll
 from assets import _run, _taking
 from assets._table import table_metadata
 from assets._taking import DAILY, HOURLY
-from dagster_project import calendars, clock, market_feed, raw_files
+from dagster_project import clock, market_feed, raw_files
 from dagster_project.exchanges import feed
 from dagster_project.progress import step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
-from plimsoll import prices
 
 screened = _taking.screened
 
@@ -99,50 +98,6 @@ def replay(
     return _taking.taken(session, settings, run, inputs, pd.Timestamp(fresh[0].known_at), _taking.of(timeframe))
 
 
-class PriceConfig(dg.Config):
-    """What an operator may ask of the prices in the launchpad."""
-
-    as_known_now: bool = False
-
-
-def price_candles(session: Session, settings: Settings, run: _run.Run, *, as_known_now: bool = False) -> pd.DataFrame:
-    """Return the candles that the prices of a run are made of, one a market and day.
-
-    The newest day uses what is known now. A day after which candles of a later one came is a rerun: up to it, candles
-    are those that were known when its own bar came, so that a source which rewrites its history moves no old report
-    unasked; ``as_known_now`` asks for today's values, to correct one.
-    """
-    newest = of_prices(session, settings, "newest_candles")
-    end = pd.Timestamp(run.end)
-    if as_known_now or newest.empty or newest["date"].max() <= end:
-        return newest
-    then = of_prices(session, settings, "candles_as_known", as_of=run.end)[list(newest.columns)]
-    both = pd.concat([then, newest[newest["date"] > end]], ignore_index=True)
-    return both.sort_values(["symbol", "date"], kind="stable", ignore_index=True)
-
-
-def of_prices(session: Session, settings: Settings, query: str, **more: object) -> pd.DataFrame:
-    """Return what a query finds for each market in the source of its price."""
-    found = []
-    for source in settings.source.ids():
-        rows = session.query(query, source=source, **more)
-        mine = [symbol for symbol in settings.markets if settings.source.id_of(symbol) == source]
-        found.append(rows[rows["symbol"].isin(mine)])
-    return pd.concat(found, ignore_index=True)
-
-
-def price_rows(settings: Settings, symbol: str, newest: pd.DataFrame, no_quote: pd.DataFrame) -> pd.DataFrame:
-    """Price rows of one market from its newest candles."""
-    market = settings.markets[symbol]
-    mine = newest[newest["symbol"] == symbol].reset_index(drop=True)
-    if mine.empty:
-        return mine
-    silent = frozenset(day.date() for day in no_quote.loc[no_quote["symbol"] == symbol, "date"])
-    first, last = mine["date"].iloc[0].date(), mine["date"].iloc[-1].date()
-    days = calendars.sessions(market.calendar, first, last, no_quote=silent)
-    return prices.build_prices(mine, days, listing_days_dropped=market.listing_days_dropped)
-
-
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the market data assets of a configuration."""
 
@@ -163,34 +118,6 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         return dg.MaterializeResult(metadata={**table_metadata("candle", counts["candles"]), **counts})
 
     @dg.asset(
-        name="price",
-        deps=["candle"],
-        description="One bar a market and day with the close before, gaps against the market's calendar and "
-        "traded value: what every model reads.",
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name="market_data",
-        kinds={"python", "duckdb"},
-        code_version=plimsoll.METHODOLOGY,
-    )
-    def price(
-        context: dg.AssetExecutionContext, config: PriceConfig, warehouse: Warehouse
-    ) -> dg.MaterializeResult[None]:
-        run = _run.of(context, settings)
-        written, gaps = 0, 0
-        with step("price"), warehouse.session() as session:
-            newest = price_candles(session, settings, run, as_known_now=config.as_known_now)
-            no_quote = of_prices(session, settings, "no_quote_days")
-            with session.transaction():
-                frames = [price_rows(settings, symbol, newest, no_quote) for symbol in settings.markets]
-                for frame in frames:
-                    if len(frame):
-                        written += session.replace("price", frame, symbol=str(frame["symbol"].iloc[0]))
-                        gaps += int((frame["gap_sessions"] > 0).sum())
-                _run.commit(session, run, "price", written, *[frame for frame in frames if len(frame)])
-        return dg.MaterializeResult(metadata={**table_metadata("price", written), "gaps": gaps})
-
-    @dg.asset(
         name="candle_hour",
         description="Hourly candles as first seen, beside the daily ones and read by no model yet; revisions are "
         "appended, rows that cannot be bars are set aside in candle_hour_quarantine, raw bytes are kept.",
@@ -206,4 +133,4 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
             counts = ingest_hours(session, settings, run)
         return dg.MaterializeResult(metadata={**table_metadata("candle_hour", counts["candles"]), **counts})
 
-    return [candle, price, candle_hour] if settings.source.has_hourly else [candle, price]
+    return [candle, candle_hour] if settings.source.has_hourly else [candle]

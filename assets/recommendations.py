@@ -13,15 +13,17 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 import plimsoll
-from assets import _run, checks, market_data
+from assets import _run, checks
+from assets import prices as asset_prices
 from assets._table import table_metadata
 from assets.thresholds import product_specs
 from dagster_project import calendars
 from dagster_project.progress import step
 from dagster_project.settings import Market, Settings
 from dagster_project.warehouse import Warehouse
-from plimsoll import liquidation, overshoot, recommendations
+from plimsoll import consensus, liquidation, overshoot, recommendations, thresholds
 from plimsoll.budget import ProductSpec
+from plimsoll.consensus import FeedState
 from plimsoll.recommendations import DecisionRules, LendingSet, PerpetualSet
 
 KEY = ("as_of", "symbol", "product", "side", "parameter", "methodology", "config_hash")
@@ -128,13 +130,29 @@ def _target(product: ProductSpec, row: pd.Series) -> LendingSet | PerpetualSet |
     return PerpetualSet(int(row["mm_bps"]), int(row["im_bps"]), int(row["max_leverage"]))
 
 
+def state_of(settings: Settings, bars: pd.DataFrame, feeds: pd.DataFrame) -> FeedState:
+    """Say what a market's feeds allow on the day of its newest bar."""
+    newest = bars.iloc[-1] if len(bars) else pd.Series({"venue_count": 0, "feed_status": "no source"})
+    is_out = feeds["is_quarantined"].astype(bool)
+    stands = feeds.loc[~is_out & (feeds["days_stale"] == 0), "source"].map(settings.source.venues_by_id())
+    return consensus.feed_state(
+        venues=int(newest["venue_count"]),
+        status=str(newest["feed_status"]),
+        quarantined_sources=tuple(feeds.loc[is_out, "source"]),
+        clean_venues=min(stands.nunique(), int(newest["venue_count"])),
+        is_demo=settings.profile.is_demo,
+        is_reference=settings.source.is_reference,
+    )
+
+
 def recommend(
     settings: Settings,
     day: date,
     prices: pd.DataFrame,
-    thresholds: pd.DataFrame,
+    budgets: pd.DataFrame,
     events: pd.DataFrame,
     no_quote: pd.DataFrame,
+    feeds: pd.DataFrame,
     objection: str | None,
 ) -> pd.DataFrame:
     """Recommendation rows of one day, without identity columns.
@@ -143,10 +161,12 @@ def recommend(
     ----------
     settings, day
         Configuration and last day whose data may be used.
-    prices, thresholds, events
+    prices, budgets, events
         Newest revisions up to ``day``.
     no_quote
         Days that the source marks as without a quotation: ``symbol, date``.
+    feeds
+        Newest scores of feeds: ``symbol, source, is_quarantined``.
     objection
         Why nothing at all may be proposed (a failed check), or None.
     """
@@ -156,12 +176,13 @@ def recommend(
         bars = prices[(prices["symbol"] == symbol) & (prices["date"] <= pd.Timestamp(day))]
         silent = frozenset(when.date() for when in no_quote.loc[no_quote["symbol"] == symbol, "date"])
         reason = objection or data_objection(market, bars, day, silent)
-        mine = thresholds[(thresholds["symbol"] == symbol) & (thresholds["as_of"] <= pd.Timestamp(day))]
+        mine = budgets[(budgets["symbol"] == symbol) & (budgets["as_of"] <= pd.Timestamp(day))]
+        state = state_of(settings, bars, feeds[feeds["symbol"] == symbol])
         for product in product_specs(settings, market):
             for side in overshoot.SIDES:
                 rows = mine[(mine["product"] == product.product) & (mine["side"] == side)]
                 newest = rows.tail(1)
-                out += _propose(settings, symbol, product, side, newest, known_events, reason)
+                out += _propose(settings, symbol, product, side, newest, known_events, reason, state)
     return pd.DataFrame(out).assign(as_of=pd.Timestamp(day)) if out else pd.DataFrame()
 
 
@@ -173,6 +194,7 @@ def _propose(
     newest: pd.DataFrame,
     events: pd.DataFrame,
     reason: str | None,
+    state: FeedState,
 ) -> list[dict[str, object]]:
     market = settings.markets[symbol]
     live = live_set(market, product, side)
@@ -185,7 +207,7 @@ def _propose(
         target = _target(product, row)
         reason = reason or (str(row["note"]) if target is None else None)
         buffer_log = float(row["user_buffer_log"]) if target is not None else np.nan
-    may_loosen = settings.profile.is_demo and row["status"] == "ok"
+    may_loosen = state.may_loosen and row["status"] == "ok"
     if product.product == "lending":
         proposals = recommendations.propose_lending(
             live if isinstance(live, LendingSet) else None,
@@ -210,6 +232,8 @@ def _propose(
     rows = []
     for proposal in proposals:
         fields = asdict(proposal)
+        if state.reasons and not state.may_loosen:
+            fields["reason"] = fields["reason"].replace(thresholds.FROZEN, "; ".join(state.reasons))
         leads = proposal.parameter in ("lt", "mm")
         fields |= {
             "symbol": symbol,
@@ -242,11 +266,14 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
         with step("recommendations"):
             with warehouse.session() as session:
                 prices = session.query("prices", last=run.end)
-                thresholds = session.query("thresholds", last=run.end, **run.identity)
+                budgets = session.query("thresholds", last=run.end, **run.identity)
                 events = session.query("overshoot_events", last=run.end, **run.identity)
-                no_quote = market_data.of_prices(session, settings, "no_quote_days")
+                feeds = {day: session.query("feed_scores", last=day, **run.identity) for day in run.days}
+                no_quote = asset_prices.of_primary(session, settings, "no_quote_days")
                 objection = checks.objection(checks.verify(session, settings, run.end))
-            frames = [recommend(settings, day, prices, thresholds, events, no_quote, objection) for day in run.days]
+            frames = [
+                recommend(settings, day, prices, budgets, events, no_quote, feeds[day], objection) for day in run.days
+            ]
             rows = pd.concat(frames, ignore_index=True)
             for name in ("in_force", "target", "proposed"):
                 rows[name] = rows[name].astype("Int64")

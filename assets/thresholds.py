@@ -16,7 +16,7 @@ from assets._table import table_metadata
 from dagster_project.progress import step
 from dagster_project.settings import Lending, Market, Perpetual, Settings
 from dagster_project.warehouse import Warehouse
-from plimsoll import budget, overshoot
+from plimsoll import budget, consensus, overshoot
 from plimsoll.budget import BudgetSpec, ProductSpec
 
 THRESHOLD_KEY = ("as_of", "target_date", "symbol", "product", "side", "methodology", "config_hash")
@@ -102,10 +102,27 @@ def budget_days(
     measured = adv * (1 - market.adv_haircut)
     assumed = np.nan if market.assumed_adv_usd is None else market.assumed_adv_usd
     return days.assign(
+        oracle_error=oracle_errors(settings, product, side, prices, days["as_of"]),
         k=days[f"k_p{product.tail_probability_bps}"].to_numpy(),
         buffer_sigma=days[buffer_name].to_numpy(),
         adv_usd=measured.fillna(assumed).to_numpy(),
     )
+
+
+def oracle_errors(
+    settings: Settings, product: ProductSpec, side: str, prices: pd.DataFrame, days: pd.Series
+) -> np.ndarray:
+    """Oracle error on days: the feed's deviation, what venues differ by, and twice its log cost where few stand."""
+    floor = max(product.oracle_deviation, settings.budget.minimum_oracle_deviation)
+    errors = consensus.oracle_error_days(
+        floor,
+        prices["dispersion_bp"].to_numpy(np.float64) / 1e4,
+        prices["venue_count"].to_numpy(np.float64),
+        side,
+        is_reference=settings.source.is_reference,
+    )
+    by_day = pd.Series(errors, index=pd.DatetimeIndex(prices["date"]))
+    return by_day.reindex(pd.DatetimeIndex(days)).to_numpy(np.float64)
 
 
 def threshold_rows(

@@ -13,7 +13,7 @@ import pandas as pd
 from rich.table import Table
 
 import plimsoll
-from assets import recommendations
+from assets import prices, recommendations
 from dagster_project.definitions import warehouse_of
 from dagster_project.nightly import run_nightly
 from dagster_project.outcome import plain, text_of
@@ -193,11 +193,12 @@ def _decisions(settings: Settings, side: Side, day: date) -> pd.DataFrame:
     """Decide on the side's newest thresholds by the decision rules of ``settings``; nothing is stored."""
     last = pd.Timestamp(day)
     with warehouse_of(settings).session() as session:
-        prices = session.query("prices", last=last)
+        bars = session.query("prices", last=last)
         thresholds = session.query("thresholds_between", **_span(day), **side.identity)
         events = session.query("overshoot_events", last=last, **side.identity)
-        no_quote = session.query("no_quote_days", source=settings.source.name)
-    return recommendations.recommend(settings, day, prices, thresholds, events, no_quote, None)
+        feeds = session.query("feed_scores", last=last, **side.identity)
+        no_quote = prices.of_primary(session, settings, "no_quote_days")
+    return recommendations.recommend(settings, day, bars, thresholds, events, no_quote, feeds, None)
 
 
 def _span(day: date) -> dict[str, pd.Timestamp]:

@@ -19,6 +19,7 @@ from assets import (
     delivery,
     market_data,
     overshoot,
+    prices,
     recommendations,
     risk_report,
     thresholds,
@@ -32,7 +33,18 @@ from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUPS = (market_data, volatility, overshoot, thresholds, breaches, recommendations, risk_report, delivery, backup)
+GROUPS = (
+    market_data,
+    prices,
+    volatility,
+    overshoot,
+    thresholds,
+    breaches,
+    recommendations,
+    risk_report,
+    delivery,
+    backup,
+)
 
 
 def default_settings() -> Settings:

@@ -102,8 +102,10 @@ def read_hourly(settings: Settings) -> list[RawInput]:
     return _candle_files(settings, settings.source.hourly_path, "1h")
 
 
-def again(settings: Settings, origin: str, content: bytes, suffix: str, timeframe: str = "1d") -> RawInput:
-    """Read bytes that were kept from an earlier run of the configured source."""
+def again(
+    settings: Settings, origin: str, content: bytes, suffix: str, timeframe: str = "1d", source: str = ""
+) -> RawInput:
+    """Read bytes that were kept from an earlier run of the configured source, or of one of its witnesses."""
     if settings.source.kind == "bundled":
         frame = pd.read_csv(io.BytesIO(content), parse_dates=["date"])
         return RawInput(origin, content, suffix, frame.assign(note=""), settings.source.name)
@@ -112,8 +114,8 @@ def again(settings: Settings, origin: str, content: bytes, suffix: str, timefram
 
         return feed.again(settings, origin, content)
     file = Path(origin if origin.endswith(suffix) else origin + suffix)
-    frame = _mine(settings, file, content, _wanted(settings))[0]
-    return RawInput(origin, content, suffix, frame, settings.source.name, timeframe)
+    source = source or settings.source.name
+    return RawInput(origin, content, suffix, _read(settings, file, content).of(source), source, timeframe)
 
 
 def _bundled(source: str, symbol: str, name: str) -> RawInput:
@@ -141,23 +143,29 @@ def _bundled(source: str, symbol: str, name: str) -> RawInput:
 
 
 def _candle_files(settings: Settings, path: Path, timeframe: str = "1d") -> list[RawInput]:
+    """Read the files of a path: one input for each file and source that has rows in it."""
     wanted = _wanted(settings)
     inputs: list[RawInput] = []
     sources: set[str] = set()
     symbols: set[str] = set()
     for file in _files(path):
         content = _content(file)
-        kept, found, ids = _mine(settings, file, content, wanted)
-        sources |= found
-        symbols |= ids
-        if len(kept):
-            if timeframe == "1h":
-                _refuse_days(file, kept)
-            inputs.append(RawInput(file.name, content, _suffix(file), kept, settings.source.name, timeframe))
+        found = _read(settings, file, content)
+        sources |= found.sources
+        symbols |= found.symbols
+        for source in settings.source.ids():
+            kept = found.of(source)
+            if len(kept):
+                if timeframe == "1h":
+                    _refuse_days(file, kept)
+                inputs.append(RawInput(file.name, content, _suffix(file), kept, source, timeframe))
     if settings.source.name not in sources:
         raise FeedError(
             f"{path}: no rows of source {settings.source.name!r}; it holds {_some(sources)}. Set source.name"
         )
+    for witness in settings.source.also:
+        if witness not in sources and timeframe == "1d":
+            LOGGER.warning("%s: no rows of witness %s (source.also)", path, witness)
     missing = sorted(set(wanted) - symbols)
     if missing and timeframe == "1h":
         LOGGER.warning("%s: no hourly candles of %s", path, ", ".join(missing[:LISTED]))
@@ -176,18 +184,30 @@ def _refuse_days(file: Path, rows: pd.DataFrame) -> None:
         raise FeedError(f"{file}: every candle begins at midnight; these are daily ones, they belong into source.path")
 
 
-def _mine(
-    settings: Settings, file: Path, content: bytes, wanted: dict[str, str]
-) -> tuple[pd.DataFrame, set[str], set[str]]:
-    """Rows of the configured markets in one file, the sources in it, and the ids that our source has in it."""
+@dataclass(frozen=True)
+class _Found:
+    """Rows of the configured markets and sources in one file, every source in it, and what its first source has."""
+
+    rows: pd.DataFrame
+    sources: set[str]
+    symbols: set[str]
+
+    def of(self, source: str) -> pd.DataFrame:
+        """Rows of one source."""
+        return self.rows[self.rows["source"] == source].drop(columns="source").reset_index(drop=True)
+
+
+def _read(settings: Settings, file: Path, content: bytes) -> _Found:
+    wanted = _wanted(settings)
     whole = _parse(file, content)
     whole.insert(0, "row_number", range(1, len(whole) + 1))
-    mine = whole[whole["source"] == settings.source.name].drop(columns="source")
-    ids = {text: _canonical(file, text) for text in mine["symbol"].unique()}
-    mine["symbol"] = mine["symbol"].map(ids)
-    kept = mine[mine["symbol"].isin(wanted)].copy()
+    ours = whole[whole["source"].isin(settings.source.ids())].copy()
+    ids = {text: _canonical(file, text) for text in ours["symbol"].unique()}
+    ours["symbol"] = ours["symbol"].map(ids)
+    kept = ours[ours["symbol"].isin(wanted)].copy()
     kept["symbol"] = kept["symbol"].map(wanted)
-    return kept.reset_index(drop=True), set(whole["source"]), set(ids.values())
+    first = set(ours.loc[ours["source"] == settings.source.name, "symbol"])
+    return _Found(kept.reset_index(drop=True), set(whole["source"]), first)
 
 
 def _wanted(settings: Settings) -> dict[str, str]:

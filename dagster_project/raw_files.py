@@ -36,15 +36,16 @@ class RawFileError(RuntimeError):
     """Bytes that were kept are missing or changed; the message names the file."""
 
 
-def path_of(source: str, digest: str, suffix: str) -> str:
-    """Return where an input's bytes lie below the profile's folder."""
-    return f"raw/{source}/{digest}{suffix}.gz"
+def path_of(settings: Settings, source: str, digest: str, suffix: str) -> str:
+    """Return where an input's bytes lie below the profile's folder; a file with several sources lies there once."""
+    folder = source if settings.source.kind == "exchange" else settings.source.name
+    return f"raw/{folder}/{digest}{suffix}.gz"
 
 
 def keep(settings: Settings, digest: str, raw: market_feed.RawInput, known_at: datetime, as_of: date) -> None:
     """Keep an input's bytes by content, packed so that equal bytes give equal files, and note its arrival."""
     folder = settings_module.profile_folder(settings)
-    files.write_atomic(folder / path_of(raw.source, digest, raw.suffix), gzip.compress(raw.content, mtime=0))
+    files.write_atomic(folder / path_of(settings, raw.source, digest, raw.suffix), gzip.compress(raw.content, mtime=0))
     row = {
         "source_sha256": digest,
         "source": raw.source,
@@ -87,14 +88,15 @@ def load(settings: Settings, arrival: Arrival) -> market_feed.RawInput:
     RawFileError
         Where its bytes are missing or changed.
     """
-    path = settings_module.profile_folder(settings) / path_of(arrival.source, arrival.source_sha256, arrival.suffix)
+    folder = settings_module.profile_folder(settings)
+    path = folder / path_of(settings, arrival.source, arrival.source_sha256, arrival.suffix)
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError) as error:
         raise RawFileError(f"{path}: cannot be read ({error}); bring it back from a copy of the folder") from error
     if files.sha256(content) != arrival.source_sha256:
         raise RawFileError(f"{path}: not the bytes that were received; bring it back from a copy of the folder")
-    return market_feed.again(settings, arrival.origin, content, arrival.suffix, arrival.timeframe)
+    return market_feed.again(settings, arrival.origin, content, arrival.suffix, arrival.timeframe, arrival.source)
 
 
 def _lines(path: Path, source: str) -> Iterator[Arrival]:

@@ -126,6 +126,9 @@ class Source(Strict):
     name: str
     path: Path | None = None
     bar_close_grace_minutes: Annotated[int, Field(ge=0, le=1440)] = 30
+    also: tuple[str, ...] = ()
+    venue_of: dict[str, str] = {}
+    is_reference: bool = False
     hourly: bool = False
     hourly_path: Path | None = None
     hourly_first_day: date | None = None
@@ -139,6 +142,22 @@ class Source(Strict):
     @classmethod
     def _name(cls, value: str) -> str:
         return _source_id(value)
+
+    @field_validator("also")
+    @classmethod
+    def _also(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            _source_id(name)
+        if len(set(value)) != len(value):
+            raise ValueError("one source stands twice")
+        return value
+
+    @field_validator("venue_of")
+    @classmethod
+    def _venue_of(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in (*value, *value.values()):
+            _source_id(name)
+        return value
 
     @field_validator("venues")
     @classmethod
@@ -158,6 +177,15 @@ class Source(Strict):
                 raise ValueError(f"name {self.name!r} is the name of a venue, too; call the whole otherwise")
         elif self.venues or self.history_first_day is not None:
             raise ValueError(f"venues and history_first_day are only for kind exchange, not {self.kind}")
+        if self.also and self.kind != "candles":
+            raise ValueError(f"also is only for kind candles, not {self.kind}")
+        if self.name in self.also:
+            raise ValueError(f"also: {self.name!r} is the source itself")
+        unknown = sorted(set(self.venue_of) - set(self.ids()))
+        if unknown:
+            raise ValueError(f"venue_of: {', '.join(unknown)} is no source of this configuration")
+        if self.is_reference and len(self.ids()) > 1:
+            raise ValueError("is_reference: one source is the reference, or several vote; not both")
         self._check_hourly()
         return self
 
@@ -188,11 +216,32 @@ class Source(Strict):
 
     def ids(self) -> tuple[str, ...]:
         """Return every id under which this source stores candles."""
-        return tuple(self.venues) if self.kind == "exchange" else (self.name,)
+        return tuple(self.venues) if self.kind == "exchange" else (self.name, *self.also)
+
+    def ids_of(self, market: str) -> tuple[str, ...]:
+        """Return every id that may have a market's candles, that of its price first."""
+        if self.kind == "exchange":
+            return tuple(name for name, venue in self.venues.items() if market in venue.symbols)
+        return self.ids()
+
+    def venues_by_id(self) -> dict[str, str]:
+        """Return the venue of every id: products of one venue have one vote between them."""
+        if self.kind == "exchange":
+            found = {name: venue.exchange for name, venue in self.venues.items()}
+        else:
+            found = {name: name.partition("_")[0] for name in self.ids()}
+        return found | self.venue_of
 
     def of_numbers(self) -> dict[str, Any]:
         """Return what moves numbers; other kinds keep the keys that they had before there were exchanges."""
         plain = self.model_dump(mode="json", include={"kind", "name", "bar_close_grace_minutes"})
+        if self.also:
+            # The order of witnesses says nothing; which there are does.
+            plain["also"] = sorted(self.also)
+        if self.venue_of:
+            plain["venue_of"] = dict(sorted(self.venue_of.items()))
+        if self.is_reference:
+            plain["is_reference"] = True
         if self.kind != "exchange":
             return plain
         venues = {name: venue.model_dump(mode="json", exclude=IS_NOT_NUMBERS) for name, venue in self.venues.items()}

@@ -88,6 +88,7 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     days
         ``as_of, target_date, sigma_daily, sigma_eff_daily, trigger_depth, k, k_pooled_p100, k_p100,
         gpd_threshold_sigma, gpd_xi, gpd_beta_sigma, buffer_sigma, adv_usd, pooled_triggers``; NaN where unknown.
+        Where measured, also ``oracle_error`` (fraction, never below the product's deviation).
     product, side, spec
         What for, which side (``long`` or ``short``), and the common knobs.
 
@@ -110,7 +111,7 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     adv = days["adv_usd"].to_numpy(np.float64)
     depth = days["trigger_depth"].to_numpy(np.float64)
     buffer_log = days["buffer_sigma"].to_numpy(np.float64) * sigma
-    deviation = np.full(n, max(product.oracle_deviation, spec.minimum_oracle_deviation))
+    deviation = np.fmax(_optional(days, "oracle_error"), max(product.oracle_deviation, spec.minimum_oracle_deviation))
     with np.errstate(invalid="ignore"):
         eta = np.where(depth >= DEEP_TRIGGER, spec.eta_deep, spec.eta)
         horizon = liquidation.horizon_hours(
@@ -150,6 +151,10 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     out = out.join(values.set_axis(parts.loc[carried, "at"].to_numpy()))
     out["binding"] = out["binding"].where(out["status"] == "ok", "none")
     return out
+
+
+def _optional(days: pd.DataFrame, name: str) -> Floats:
+    return days[name].to_numpy(np.float64) if name in days else np.full(len(days), np.nan)
 
 
 def _withheld_notes(days: pd.DataFrame, k: Floats, adv: Floats, buffer_log: Floats, slippage: Floats) -> list[str]:

@@ -9,6 +9,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
+SUPPORT = ("venue_count", "feed_status", "dispersion_bp", "stress_low_usd", "venue_low_usd")
 ADV_BARS = 30
 ADV_MINIMUM = 10
 
@@ -20,7 +21,8 @@ def build_prices(candles: pd.DataFrame, sessions: pd.DatetimeIndex, *, listing_d
     ----------
     candles
         ``date, symbol, source, open_usd, high_usd, low_usd, close_usd, volume, volume_unit,
-        is_known_at_assumed``, one row a day.
+        is_known_at_assumed``, one row a day; and what stands behind it: ``venue_count, feed_status, dispersion_bp,
+        stress_low_usd, venue_low_usd``.
     sessions
         Days of the market's calendar over the span of the candles.
     listing_days_dropped
@@ -59,6 +61,8 @@ def build_prices(candles: pd.DataFrame, sessions: pd.DatetimeIndex, *, listing_d
         (out["bar_number"] > 1) & (out["gap_sessions"] == 0) & (out["bar_number"] > listing_days_dropped)
     )
     out["is_known_at_assumed"] = bars["is_known_at_assumed"].astype(bool)
+    for name in SUPPORT:
+        out[name] = bars[name]
     out["price_hash"] = _chain(out)
     return out
 
@@ -73,6 +77,8 @@ def _chain(prices: pd.DataFrame) -> list[str]:
         "volume_usd",
         "gap_sessions",
         "is_return_valid",
+        "venue_count",
+        "dispersion_bp",
     ]
     state, out = "", []
     for row in prices[columns].itertuples(index=False):

@@ -31,6 +31,10 @@ def round_up(value_bps: ArrayLike, grid_bps: int) -> Integers:
     return np.asarray(np.ceil(steps - EXACT), dtype=np.int64) * grid_bps
 
 
+FROZEN = "thin or single-source data never loosen"
+"""Why a loosening is held where the caller gives no better reason."""
+
+
 @dataclass(frozen=True)
 class LendingParameters:
     """Rounded lending parameters as basis points."""
@@ -267,7 +271,7 @@ def propose(
         held = f"the budget gives {points}; over {_points(hold_bps)} looser needs a signature"
         return Proposal(parameter, in_force, target, None, "hold", held)
     if not may_loosen:
-        held = f"the budget gives {points}; thin or single-source data never loosen"
+        held = f"the budget gives {points}; {FROZEN}"
         return Proposal(parameter, in_force, target, None, "hold", held)
     return Proposal(parameter, in_force, target, target, "loosen", f"the budget gives {points}")
 

@@ -53,15 +53,15 @@ def read(settings: Settings, known: Mapping[tuple[str, str], date], last: date) 
     Raises
     ------
     FeedError
-        Where no market got the candles of its price, or one that has none yet got none.
+        Where no venue brought anything, or a market that has no candles yet got none from its first venue.
     """
     ends = time.monotonic() + settings.source.limits.total_seconds
     inputs: list[RawInput] = []
     troubles: list[Trouble] = []
-    asked: set[str] = set()
+    asked: set[tuple[str, str]] = set()
     for name, venue in settings.source.venues.items():
         due = [symbol for symbol in venue.symbols if known.get((name, symbol), date.min) < last]
-        asked |= {symbol for symbol in due if settings.source.id_of(symbol) == name}
+        asked |= {(name, symbol) for symbol in due}
         if due:
             starts = {symbol: _since(settings, known.get((name, symbol))) for symbol in due}
             _of_venue(settings, name, starts, "1d", last, ends, inputs, troubles)
@@ -149,12 +149,15 @@ def _since_hour(settings: Settings, known: pd.Timestamp | None) -> pd.Timestamp:
 
 
 def _refuse_unbearable(
-    settings: Settings, known: Mapping[tuple[str, str], date], asked: set[str], troubles: list[Trouble]
+    settings: Settings, known: Mapping[tuple[str, str], date], asked: set[tuple[str, str]], troubles: list[Trouble]
 ) -> None:
-    """Let a market without news go stale, as it then says itself; without any candles there is no night."""
+    """Let venues be away as long as one market has news; without any candles there is no night.
+
+    A market begins with its first venue, which must be there the first time; later any other stands in for it.
+    """
     of_price = [one for one in troubles if settings.source.id_of(one.symbol) == one.source]
     new = [one for one in of_price if (one.source, one.symbol) not in known]
-    fatal = new or (of_price if asked and len(of_price) == len(asked) else [])
+    fatal = new or (of_price or troubles if asked and len(troubles) == len(asked) else [])
     if fatal:
         lines = [f"  {one.symbol}: {one.why}" for one in fatal[:SHOWN]]
         more = [f"  and {len(fatal) - SHOWN} more"] if len(fatal) > SHOWN else []

@@ -158,7 +158,7 @@ class Session:
         return self._with_incoming(self._checked(contract, frame, set()), statements.insert(contract))
 
     def replace(self, table: str, frame: pd.DataFrame, *, symbol: str) -> int:
-        """Replace a market's rows if their content differs; rows written, 0 where nothing changed."""
+        """Replace a market's rows if their content differs; rows written or only removed, 0 where nothing changed."""
         contract = sql.table(table)
         incoming = self._checked(contract, frame, set())
         others = sorted(set(incoming["symbol"].astype(str)) - {symbol})
@@ -170,7 +170,8 @@ class Session:
         if len(stored) == len(ours) and frame_hash(stored) == frame_hash(ours):
             return 0
         self._connection.execute(statements.delete_symbol(contract), {"symbol": symbol})
-        return self._with_incoming(ours, statements.insert(contract))
+        self._has_written = True
+        return self._with_incoming(ours, statements.insert(contract)) if len(ours) else len(stored)
 
     def contract_failures(self, table: str) -> pd.DataFrame:
         """Rows whose grain is not unique."""

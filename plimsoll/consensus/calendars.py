@@ -23,6 +23,8 @@ CLIP = 5.0
 EXTREME_SIGMAS = 0.1
 SMALLEST_SIGMA = 1e-4
 MIRROR_CORRELATION = 0.95
+MIRROR_DISTANCE = 1e-4
+"""Median log distance up to which two sources can be copies: independent books end a day further apart."""
 
 
 @dataclass
@@ -165,15 +167,16 @@ def error_correlation(log_close: Floats) -> Floats:
     Returns
     -------
     ndarray
-        Shape (sources, sources); NaN on fewer than 120 common days, where a pair has no third source, and on the
-        diagonal.
+        Shape (sources, sources); NaN on fewer than 120 common days, with fewer than two sources beside a pair, and
+        on the diagonal.
     """
     n = log_close.shape[1]
     out = np.full((n, n), np.nan)
     for i in range(n):
         for j in range(i + 1, n):
             rest = np.delete(log_close, [i, j], axis=1)
-            if not rest.shape[1]:
+            if rest.shape[1] < 2:
+                # Against one other source it may be that one whose errors show.
                 continue
             middle = row_median(rest)
             a, b = log_close[:, i] - middle, log_close[:, j] - middle
@@ -188,7 +191,9 @@ def error_correlation(log_close: Floats) -> Floats:
 
 
 def mirror_groups(log_close: Floats, *, limit: float = MIRROR_CORRELATION) -> Ints:
-    """Group sources whose errors move together, of which each group has one vote.
+    """Group sources whose errors move together and whose closes hardly differ; each group has one vote.
+
+    Errors alone would not tell: of two good sources beside two bad ones both seem to err alike.
 
     Parameters
     ----------
@@ -205,6 +210,9 @@ def mirror_groups(log_close: Floats, *, limit: float = MIRROR_CORRELATION) -> In
     correlation = error_correlation(log_close)
     group = np.arange(log_close.shape[1], dtype=np.int64)
     for i, j in np.argwhere(correlation > limit):
+        distance = np.abs(log_close[:, i] - log_close[:, j])
+        if not np.nanmedian(distance) <= MIRROR_DISTANCE:
+            continue
         a, b = group[i], group[j]
         group[group == max(a, b)] = min(a, b)
     return group

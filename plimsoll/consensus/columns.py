@@ -14,6 +14,8 @@ SWAPPED, DUPLICATED = "swapped_columns", "duplicated_day"
 
 BODY_VISIBLE = 50e-4
 SWAP_SHARE = 0.25
+NIGHT_GAP = 25e-4
+"""A market that usually opens further than this from its last close sleeps at night: crosswise may be chance there."""
 SWAP_GAPS = 4.0
 VOLUME_LOG_PRICE = 4.0
 VOLUME_NEAR = 1.0
@@ -62,6 +64,7 @@ def _open_close(panel: Panel, own: Own, peers: Peers) -> list[Found]:
         & (body > limit)
         & (before_swapped + after_swapped < SWAP_SHARE * (before_as_is + after_as_is))
         & (np.fmax(before_swapped, after_swapped) < 0.5 * body)
+        & ~(own.usual_gap > NIGHT_GAP)
         & (np.fmin(np.abs(o - own.c_prev), after_as_is) > 0.5 * body)
     )
     return out + found(

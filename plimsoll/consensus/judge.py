@@ -16,6 +16,9 @@ from plimsoll.consensus.numerics import Bools
 from plimsoll.consensus.panel import DAY, Codes, Panel, encode, market_of, panels
 from plimsoll.consensus.peers import LN10, peer_views
 
+BY_SCREEN = "set aside by the screen"
+"""How the evidence of verdicts begins that the screen found before any bar was there to judge."""
+
 PRECEDENCE = (
     identity.SHIFT,
     columns.DUPLICATED,
@@ -56,6 +59,16 @@ class Judgement:
     rejected: pd.DataFrame
     findings: pd.DataFrame
     spans: pd.DataFrame
+
+    def of_bars(self) -> "Judgement":
+        """Return the verdicts on bars alone, without those on rows that the screen had refused.
+
+        A refused row is none of the candles; a day whose row stood twice, or came again in order, has its bar.
+        """
+        kept = [~rows["evidence"].str.startswith(BY_SCREEN) for rows in (self.rejected, self.findings)]
+        return Judgement(
+            self.rejected[kept[0]].reset_index(drop=True), self.findings[kept[1]].reset_index(drop=True), self.spans
+        )
 
 
 def judge(
@@ -196,7 +209,7 @@ def _screened(rows: pd.DataFrame, accepted: pd.DataFrame) -> pd.DataFrame:
             "source": rows["source"],
             "kind": kind.where(~crossed, columns.SWAPPED).where(~scaled, identity.SCALE),
             "detail": rows["detail"],
-            "evidence": "set aside by the screen: " + rows["reason"],
+            "evidence": f"{BY_SCREEN}: " + rows["reason"],
             "known_on": rows["date"] + late,
         }
     )

@@ -6,8 +6,13 @@ What lives here: the effective deviation, its parts, and the worth of latency. W
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from plimsoll.consensus.numerics import Floats
+from plimsoll.consensus.scores import FEWEST_SOURCES
+
+DISPERSION_DAYS = 250
+"""Days whose distances between venues count."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,42 @@ def effective_deviation(
             raise ValueError(f"{name} {value:g}: a finite number, not negative")
     staleness = sigma_daily * float(np.sqrt(age_p95_seconds / 86400))
     return EffectiveDeviation(delta + dispersion + staleness, delta, dispersion, staleness)
+
+
+def oracle_error_days(
+    deviation: float, dispersion: Floats, venues: Floats, side: str, *, is_reference: bool = False
+) -> Floats:
+    r"""Return the error that the budget counts for the oracle, day by day.
+
+    .. math:: \delta_t = \delta + q_{.95}(d_{t-249..t}), \qquad
+              \lambda_\delta \to 2 \lambda_\delta \text{ with fewer than three venues}
+
+    Parameters
+    ----------
+    deviation
+        Deviation at which the oracle updates, fraction.
+    dispersion
+        Distance of the venues' closes from the one agreed on, fraction, by day; NaN with one venue, which says
+        nothing.
+    venues
+        Independent venues behind each day's price, shape (days,).
+    side
+        ``long`` or ``short``: the doubling is one of the log cost, which differs by side.
+    is_reference
+        The one source is itself what positions are liquidated by; nothing is added then.
+
+    Returns
+    -------
+    ndarray
+        Fractions; never below ``deviation``. A day depends on days up to itself.
+    """
+    x = np.asarray(dispersion, dtype=np.float64)
+    if is_reference:
+        return np.full(len(x), float(deviation))
+    spread = pd.Series(x).rolling(DISPERSION_DAYS, min_periods=1).quantile(0.95).fillna(0.0).to_numpy(np.float64)
+    plain = deviation + spread
+    doubled = np.expm1(2 * np.log1p(plain)) if side == "short" else -np.expm1(2 * np.log1p(-plain))
+    return np.where(np.asarray(venues, dtype=np.float64) < FEWEST_SOURCES, doubled, plain)
 
 
 def latency_worth_bp(

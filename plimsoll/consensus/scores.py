@@ -161,6 +161,7 @@ def feed_state(
     venues: int,
     status: str,
     quarantined_sources: Sequence[str] = (),
+    clean_venues: int = 0,
     is_demo: bool = False,
     is_reference: bool = False,
 ) -> FeedState:
@@ -173,7 +174,9 @@ def feed_state(
     status
         Of the consensus price: ``agreed``, ``disputed``, ``single source`` or ``no source``.
     quarantined_sources
-        Sources in quarantine.
+        Sources in quarantine. They freeze loosening unless at least three other venues stand.
+    clean_venues
+        Independent venues with a bar of the day and no source in quarantine.
     is_demo, is_reference
         The profile is a demonstration, or the one venue is itself the reference: a single source may loosen then.
     """
@@ -191,9 +194,13 @@ def feed_state(
         may_loosen = False
         reasons.append("two sources dispute the price; loosening is frozen")
     if quarantined_sources:
-        may_loosen = False
-        reasons.append(f"in quarantine: {', '.join(sorted(quarantined_sources))}; loosening is frozen")
-    factor = LAMBDA_DEGRADED if venues < FEWEST_SOURCES else 1.0
+        named = ", ".join(sorted(quarantined_sources))
+        if clean_venues < FEWEST_SOURCES:
+            may_loosen = False
+            reasons.append(f"in quarantine: {named}; {clean_venues} venue(s) beside, so loosening is frozen")
+        else:
+            reasons.append(f"in quarantine: {named}; {clean_venues} venues stand without")
+    factor = LAMBDA_DEGRADED if venues < FEWEST_SOURCES and not is_reference else 1.0
     return FeedState(may_loosen, factor, tuple(reasons))
 
 

@@ -1,5 +1,5 @@
 -- @query breaches
--- @about Newest revision of every breach fact up to a day.
+-- @about Newest revision of every breach fact up to a day. Those of a bar that was refused since are left out.
 select
     target_date,
     symbol,
@@ -18,6 +18,13 @@ select
 from breach
 where
     target_date <= $last
+    and exists (
+        select 1
+        from price as p
+        where
+            p.symbol = breach.symbol
+            and p.date = breach.target_date
+    )
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (

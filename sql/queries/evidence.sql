@@ -1,5 +1,5 @@
 -- @query evidence
--- @about Newest revision of every fact by which the overshoot estimate in use is watched: triggers judged at one percent.
+-- @about Newest revision of every fact by which the overshoot estimate in use is watched: triggers judged at one percent. Those of a bar that was refused since are left out.
 select
     target_date,
     symbol,
@@ -9,6 +9,13 @@ select
 from breach
 where
     target_date <= $last
+    and exists (
+        select 1
+        from price as p
+        where
+            p.symbol = breach.symbol
+            and p.date = breach.target_date
+    )
     and methodology = $methodology
     and config_hash = $config_hash
     and model = 'estimator'

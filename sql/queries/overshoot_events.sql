@@ -1,5 +1,5 @@
 -- @query overshoot_events
--- @about Newest revision of every trigger event up to a day.
+-- @about Newest revision of every trigger event up to a day. Those of a bar that was refused since are left out.
 select
     target_date,
     symbol,
@@ -18,6 +18,13 @@ select
 from overshoot_event
 where
     target_date <= $last
+    and exists (
+        select 1
+        from price as p
+        where
+            p.symbol = overshoot_event.symbol
+            and p.date = overshoot_event.target_date
+    )
     and methodology = $methodology
     and config_hash = $config_hash
 qualify row_number() over (

@@ -15,6 +15,11 @@ select
     gap_sessions,
     is_return_valid,
     is_known_at_assumed,
+    venue_count,
+    feed_status,
+    dispersion_bp,
+    stress_low_usd,
+    venue_low_usd,
     price_hash
 from price
 where date <= $last

@@ -1,5 +1,13 @@
 -- @query thresholds_between
--- @about Newest revision of every threshold of a span of days under one method and configuration.
+-- @about Newest revision of every threshold of a span of days under one method and configuration. Rows from a bar that was refused since, or toward one that is not the next any more, are left out.
+with bars as (
+    select
+        symbol,
+        date,
+        lead(date) over (partition by symbol order by date) as next_on
+    from price
+)
+
 select
     as_of,
     target_date,
@@ -45,6 +53,14 @@ where
     as_of between $first and $last
     and methodology = $methodology
     and config_hash = $config_hash
+    and exists (
+        select 1
+        from bars as b
+        where
+            b.symbol = threshold.symbol
+            and b.date = threshold.as_of
+            and (b.next_on is null or b.next_on = threshold.target_date)
+    )
 qualify row_number() over (
         partition by as_of, target_date, symbol, product, side
         order by revision desc

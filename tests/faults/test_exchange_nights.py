@@ -14,6 +14,7 @@ from faults_support import Commands
 from tests_support import dump
 
 from assets import market_data
+from assets import prices as asset_prices
 from assets._run import Run
 from benchmarks._small import simulated_candles
 from dagster_project import raw_files
@@ -172,7 +173,7 @@ def test_the_first_venue_is_the_price_and_another_may_be_away(
     counts = night(chosen, "2020-11-06")
     assert (counts["candles"], counts["series_without_news"]) == (2, 1)
     with warehouse_of(chosen).session() as session:
-        prices = market_data.of_prices(session, chosen, "newest_candles")
+        prices = asset_prices.of_primary(session, chosen, "newest_candles")
         stored = session.query("candle_last_days")
     assert dict(prices.groupby("symbol")["source"].unique().map(list)) == {
         "AAA": ["kraken_spot"],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests_support import make_profile
 
 from assets import market_data
+from assets import prices as asset_prices
 from assets._run import Run
 from benchmarks._small import simulated_candles
 from dagster_project import market_feed
@@ -226,12 +227,12 @@ def ingest(settings: Settings, frame: pd.DataFrame, path: Path, last: str = "202
     store = Warehouse(path=str(settings_module.profile_folder(settings) / "plimsoll.duckdb"))
     with store.session() as session:
         market_data.ingest(session, chosen, run)
-        newest = session.query("newest_candles", source="simulated")
+        agreed = asset_prices.agree(chosen, asset_prices.newest_sources(session, chosen)).candles
         no_quote = session.query("no_quote_days", source="simulated")
         return {
             "candle": session.everything("candle"),
             "quarantine": session.everything("candle_quarantine"),
-            "price": market_data.price_rows(chosen, next(iter(chosen.markets)), newest, no_quote),
+            "price": asset_prices.price_rows(chosen, next(iter(chosen.markets)), agreed, no_quote),
         }
 
 

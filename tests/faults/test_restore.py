@@ -209,7 +209,7 @@ def test_mails_without_a_journal_are_of_unknown_fate(desk: Desk) -> None:
 
 def test_bytes_that_were_kept_and_changed_are_refused(desk: Desk) -> None:
     (arrival, *_) = raw_files.arrivals(desk.settings)
-    path = desk.folder / raw_files.path_of(arrival.source, arrival.source_sha256, arrival.suffix)
+    path = desk.folder / raw_files.path_of(desk.settings, arrival.source, arrival.source_sha256, arrival.suffix)
     content = path.read_bytes()
     path.write_bytes(content[:-20])
     with pytest.raises(raw_files.RawFileError, match=rf"{path.name}: cannot be read .*copy of the folder"):

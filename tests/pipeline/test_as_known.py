@@ -11,6 +11,7 @@ from faults_support import Commands
 from tests_support import dump, make_profile
 
 from assets import market_data
+from assets import prices as asset_prices
 from assets._run import Run
 from dagster_project import inspection
 from dagster_project.definitions import warehouse_of
@@ -19,7 +20,7 @@ from dagster_project.settings import Settings
 
 B, C = date(2022, 5, 30), date(2022, 5, 31)
 REVISED = "2022-05-20"
-LEVEL = 1.07
+LEVEL = 1.004
 FIELDS = ["open", "high", "low", "close"]
 
 
@@ -43,7 +44,7 @@ def take(chosen: Settings, day: date) -> None:
 def prices_of(chosen: Settings, day: date, *, as_known_now: bool = False) -> pd.DataFrame:
     with warehouse_of(chosen).session() as session:
         run = Run(chosen, (day,), "test")
-        return market_data.price_candles(session, chosen, run, as_known_now=as_known_now)
+        return asset_prices.agreed_of(session, chosen, run, as_known_now=as_known_now)[0]
 
 
 def close_of(rows: pd.DataFrame, day: str = REVISED) -> float:

@@ -239,6 +239,9 @@ def test_mirrors_count_as_one() -> None:
     a, b, c, d = (true + rng.normal(0, 1e-3, 400) for _ in range(4))
     copy = b + rng.normal(0, 1e-5, 400)
     assert list(mirror_groups(np.column_stack([a, b, c, copy, d]))) == [0, 1, 2, 1, 4]
+    bad, worse = (true + rng.normal(0, 1e-2, 400) for _ in range(2))
+    assert list(mirror_groups(np.column_stack([a, b, bad, worse]))) == [0, 1, 2, 3], "good ones are no copies"
+    assert list(mirror_groups(np.column_stack([b, copy, bad]))) == [0, 1, 2], "one other cannot tell"
     assert list(mirror_groups(np.column_stack([a, b]))) == [0, 1], "two alone cannot tell who copies"
     assert list(mirror_groups(np.column_stack([a, b, c, copy, d])[:100])) == [0, 1, 2, 3, 4], "too few days"
 
@@ -295,9 +298,15 @@ def test_quarantine_looks_at_nothing_later(scores: list[float], day: int) -> Non
         ({"venues": 2, "status": "disputed"}, False, 2.0, "dispute"),
         ({"venues": 1, "status": "single source"}, False, 2.0, "tightening only"),
         ({"venues": 1, "status": "single source", "is_demo": True}, True, 2.0, "fewer than 3"),
-        ({"venues": 1, "status": "single source", "is_reference": True}, True, 2.0, "fewer than 3"),
+        ({"venues": 1, "status": "single source", "is_reference": True}, True, 1.0, "fewer than 3"),
         ({"venues": 0, "status": "no source", "is_demo": True}, False, 2.0, "no source"),
         ({"venues": 3, "status": "agreed", "quarantined_sources": ("b",)}, False, 1.0, "in quarantine: b"),
+        (
+            {"venues": 4, "status": "agreed", "quarantined_sources": ("b",), "clean_venues": 3},
+            True,
+            1.0,
+            "3 venues stand without",
+        ),
     ],
 )
 def test_degraded_modes(state: dict[str, object], may_loosen: bool, factor: float, words: str) -> None:

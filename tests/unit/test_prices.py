@@ -25,6 +25,11 @@ def candles(days: pd.DatetimeIndex, *, unit: str = "base", volume: object = 10.0
             "volume": volume,
             "volume_unit": unit,
             "is_known_at_assumed": True,
+            "venue_count": 1,
+            "feed_status": "single source",
+            "dispersion_bp": np.nan,
+            "stress_low_usd": close - 2,
+            "venue_low_usd": close - 2,
         }
     )
 
