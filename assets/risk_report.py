@@ -14,7 +14,7 @@ import plimsoll
 from assets import _run, checks, policy_replay, severity, trial
 from assets._table import table_metadata
 from assets.recommendations import in_force_rows
-from assets.thresholds import sensitivities
+from assets.thresholds import sensitivities, worth_rows
 from dagster_project import files
 from dagster_project import settings as settings_module
 from dagster_project.progress import crash_point, step
@@ -24,7 +24,7 @@ from reports import isolated, web
 from reports.view import MarketInput, ReportInputs
 
 SHOWN: dict[str, list[str]] = {
-    "prices": ["date", "symbol", "close_usd", "high_usd", "low_usd", "gap_sessions"],
+    "prices": ["date", "symbol", "close_usd", "high_usd", "low_usd", "gap_sessions", "venue_count", "feed_status"],
     "forecasts": [
         "symbol",
         "as_of",
@@ -77,7 +77,7 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
             str(day),
             *(frame_hash(frame) for frame in (prices, recommendations, coverage)),
         ),
-        data_source=", ".join(dict.fromkeys(settings.source.id_of(symbol) for symbol in settings.markets)),
+        data_source=", ".join(dict.fromkeys(s for symbol in settings.markets for s in settings.source.ids_of(symbol))),
         markets=tuple(_market(settings, symbol) for symbol in settings.markets),
         prices=_slim(prices, SHOWN["prices"]),
         forecasts=_slim(frames["forecasts"], SHOWN["forecasts"]),
@@ -97,6 +97,10 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         checks=gates,
         in_force=in_force_rows(settings),
         previous=session.query("previous_recommendations", as_of=day),
+        feeds=session.query("feed_scores", last=day, **identity),
+        verdicts=session.query("bar_verdicts", last=day),
+        spans=session.query("feed_spans", last=day),
+        worth=worth_rows(settings, frames["thresholds"]),
         **_trial(session, settings, day, (prices, frames["forecasts"], frames["thresholds"]), facts),
         status="proposed" if reason is None else "withheld",
         withheld_reason=reason or "",

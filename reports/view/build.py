@@ -11,8 +11,9 @@ import pandas as pd
 
 from reports import charts, tables, words
 from reports.charts import Chart
-from reports.view import decision, fits, forum, health, pages, trial
+from reports.view import decision, feeds, fits, forum, health, pages, trial
 from reports.view.decision import DecisionRow
+from reports.view.feeds import FeedsView
 from reports.view.inputs import ReportInputs, of_symbol
 from reports.view.pages import MarketPage
 from reports.view.schema import SCHEMA, Decision
@@ -54,6 +55,7 @@ class ReportView:
     breach_rest: str
     moved: list[dict[str, str]]
     data_quality: list[dict[str, str]]
+    feeds: FeedsView
     swings: list[dict[str, str]]
     trial: trial.Trial | None
     quarantine: list[dict[str, str]]
@@ -126,6 +128,7 @@ def build(inputs: ReportInputs, *, draws_markets: bool = True) -> ReportView:
         breach_log=_breach_log(inputs),
         breach_rest=_breach_rest(inputs),
         data_quality=health.data_quality(inputs),
+        feeds=feeds.section(inputs),
         swings=health.swings(inputs),
         trial=trial.section(inputs) if draws_markets else None,
         quarantine=health.quarantine(inputs),
@@ -295,14 +298,17 @@ def _limits(inputs: ReportInputs) -> list[str]:
         out.append(
             f"{words.listing(closes)}: closes only. Lows and highs are not available, overshoots come from the other markets, and nothing is loosened."
         )
-    out.append(
-        "One price source: no second venue confirms a low or a high."
-        + (
-            " A live profile would therefore never loosen; this demonstration may."
-            if inputs.is_demo
-            else " Thresholds may tighten, never loosen."
+    alone = feeds.single(inputs)
+    if alone:
+        who = "" if len(alone) == len(inputs.markets) else f" for {words.listing(alone)}"
+        out.append(
+            f"One price source{who}: no second venue confirms a low or a high."
+            + (
+                " A live profile would therefore never loosen; this demonstration may."
+                if inputs.is_demo
+                else " Thresholds may tighten, never loosen."
+            )
         )
-    )
     rejected = inputs.coverage
     if len(rejected):
         bad = rejected[

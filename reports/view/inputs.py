@@ -53,6 +53,11 @@ class ReportInputs:
     watch, scorecard
         Wealth of betting against the model in use by ``series, side, date``, with its state and alarms; past
         recommendations against what followed.
+    feeds, verdicts, spans
+        Newest score of every feed, refused bars beside the prices that stand, and spans of days on which something was
+        the matter with a feed.
+    worth
+        What a minute, half the latency and three agreeing venues would add, by set, in basis points.
     quarantine, checks
         Rows set aside, and the gates with their results.
     status, withheld_reason
@@ -92,6 +97,10 @@ class ReportInputs:
     watch: pd.DataFrame
     bets: pd.DataFrame
     scorecard: pd.DataFrame
+    feeds: pd.DataFrame
+    verdicts: pd.DataFrame
+    spans: pd.DataFrame
+    worth: pd.DataFrame
     status: str
     withheld_reason: str
 
