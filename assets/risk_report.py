@@ -11,7 +11,7 @@ import dagster as dg
 import pandas as pd
 
 import plimsoll
-from assets import _run, checks, policy_replay, trial
+from assets import _run, checks, policy_replay, severity, trial
 from assets._table import table_metadata
 from assets.recommendations import in_force_rows
 from assets.thresholds import sensitivities
@@ -97,16 +97,20 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         checks=gates,
         in_force=in_force_rows(settings),
         previous=session.query("previous_recommendations", as_of=day),
-        **_trial(session, settings, day, (prices, frames["forecasts"], frames["thresholds"])),
+        **_trial(session, settings, day, (prices, frames["forecasts"], frames["thresholds"]), facts),
         status="proposed" if reason is None else "withheld",
         withheld_reason=reason or "",
     )
 
 
 def _trial(
-    session: Session, settings: Settings, day: date, stored: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+    session: Session,
+    settings: Settings,
+    day: date,
+    stored: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
+    facts: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """Replay the policies, and read the watch and the scorecard."""
+    """Replay the policies, and read the watch, the bets against every model and the scorecard."""
     tables: dict[str, list[pd.DataFrame]] = {"rules": [], "pairs": [], "curves": []}
     for product, side in policy_replay.USES:
         rows = policy_replay.panel_rows(settings, product, side, *stored)
@@ -126,6 +130,7 @@ def _trial(
     ]
     return {f"replay_{name}": pd.concat(frames) if frames else pd.DataFrame() for name, frames in tables.items()} | {
         "watch": pd.concat(watched) if watched else pd.DataFrame(),
+        "bets": severity.paths(facts, "overshoot_24h", 100),
         "scorecard": trial.scorecard(session, settings, day),
     }
 

@@ -7,9 +7,9 @@ comparison of rows, files and mails. What does not: how many kills (``crash``, a
 import contextlib
 import os
 import random
+import select
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -127,8 +127,6 @@ class Nights:
             "DAGSTER_HOME": str(folder / "dagster"),
             "PLIMSOLL_SMTP_PASSWORD": PASSWORD,
         }
-        self.length = 4.0
-        """Seconds of the last night; kills fall within them."""
         self._log = (folder / "nights.log").open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-c", ZYGOTE, str(self.config)],
@@ -153,12 +151,13 @@ class Nights:
     def run(self, day: date, *, crash_at: str = "", kill_after: float | None = None, only: tuple[str, ...] = ()) -> int:
         """Run one night, or only some stages, in a process of its own; its exit code, -9 where it was killed."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(f"{day}|{day + timedelta(days=1)}T00:30:00|{crash_at}|{','.join(only)}\n")
         self._process.stdin.flush()
         child = int(self._line())
         if kill_after is not None:
-            time.sleep(kill_after)
-            # It may have ended just before.
+            # Whoever has ended is not waited for, and may have ended just before.
+            select.select([self._process.stdout], [], [], kill_after)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, 9)
         return int(self._line())
@@ -242,21 +241,32 @@ def shake_at(nights: Nights, day: date, points: Sequence[str], tally: Tally, *, 
     _to_its_end(nights, day, tally)
 
 
-def shake_anywhere(nights: Nights, day: date, kills: int, rng: random.Random, tally: Tally) -> None:
-    """Kill a day so often at instants drawn at random, run again after each, and once more to its end."""
+def shake_anywhere(nights: Nights, day: date, kills: int, length: float, rng: random.Random, tally: Tally) -> None:
+    """Kill a day at instants drawn at random until one run outlives its instant, then run it once more to its end.
+
+    Parameters
+    ----------
+    nights, day
+        What is shaken.
+    kills
+        No more than this many.
+    length
+        Seconds that the same night takes undisturbed; instants fall within them.
+    rng, tally
+        Where instants come from, and what is counted.
+    """
     for _ in range(kills):
-        while nights.run(day, kill_after=rng.uniform(0.0, nights.length)) != -9:
-            tally.reruns += 1
+        if nights.run(day, kill_after=rng.uniform(0.0, length)) != -9:
+            break
         tally.kills += 1
         tally.reruns += 1
+    tally.reruns += 1
     _to_its_end(nights, day, tally)
 
 
 def _to_its_end(nights: Nights, day: date, tally: Tally) -> None:
-    started = time.monotonic()
     if nights.run(day) != 0:
         raise RuntimeError(f"{day}: the run after the kills failed; see {nights.folder / 'nights.log'}")
-    nights.length = time.monotonic() - started
     tally.mails_settled_by_hand += nights.settle()
 
 

@@ -78,12 +78,14 @@ def measured(folder: Path, kills: int) -> tuple[Tally, int]:
         shaken = stack.enter_context(closing(Nights(folder / "shaken", candles, servers[1])))
         while tally.kills < kills:
             day = FIRST + timedelta(days=nights)
+            started = time.monotonic()
+            if calm.run(day) != 0:
+                raise RuntimeError(f"{day}: the undisturbed night failed; see {calm.folder / 'nights.log'}")
+            length = time.monotonic() - started
             if nights == 0:
                 shake_at(shaken, day, POINTS, tally)
             else:
-                shake_anywhere(shaken, day, min(KILLS_A_NIGHT, kills - tally.kills), rng, tally)
-            if calm.run(day) != 0:
-                raise RuntimeError(f"{day}: the undisturbed night failed; see {calm.folder / 'nights.log'}")
+                shake_anywhere(shaken, day, min(KILLS_A_NIGHT, kills - tally.kills), length, rng, tally)
             sys.stderr.write(f"{day}: {tally.kills} of {kills} kills\n")
             nights += 1
         compare(calm, shaken, tally)

@@ -253,11 +253,12 @@ def newest_day(settings: Settings) -> date | None:
 
 
 def is_sound(settings: Settings) -> bool:
-    """Whether the store is there, opens and agrees with its ledger."""
+    """Whether the store is there, opens, agrees with its ledger and reads back whole."""
     if not Path(warehouse_of(settings).path).exists():
         return False
     try:
-        with warehouse_of(settings).session():
+        with warehouse_of(settings).session() as session:
+            session.read_through()
             return True
     except WarehouseBusy:
         raise

@@ -68,7 +68,7 @@ class Profile(_Strict):
 
 
 class VolatilityKnobs(_Strict):
-    """METHODS 1.3: the default volatility model."""
+    """The default volatility model (docs/methodology, M-1 to M-6)."""
 
     model: Literal["garch_t"] = "garch_t"
     window: Annotated[int, Field(ge=250, le=5000)] = 1500
@@ -106,7 +106,7 @@ class ComputeKnobs(_Strict):
 
 
 class OvershootKnobs(_Strict):
-    """METHODS 0.4 and 0.8: the quantile after a trigger."""
+    """The quantile after a trigger (M-7 and M-8)."""
 
     depths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 3.0)
     perpetual_depth: float = 1.0
@@ -130,7 +130,7 @@ class OvershootKnobs(_Strict):
 
 
 class BudgetKnobs(_Strict):
-    """METHODS 0 and 17: what may be lost, and the grid that parameters stand on."""
+    """What may be lost, and the grid that parameters stand on (M-10 and after)."""
 
     es_budget: Annotated[float, Field(gt=0, lt=0.1)] = 0.0002
     participation: Fraction = 0.05

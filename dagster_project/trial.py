@@ -4,7 +4,10 @@ What lives here: reading the store, running what is tested on demand, text and p
 out (``assets.trial``), the nightly coverage table as text (``outcome``).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,17 +15,66 @@ import pandas as pd
 from rich.table import Table
 
 import plimsoll
-from assets import checks
+from assets import checks, horizons, severity
 from assets import trial as trials
+from dagster_project import intraday
 from dagster_project.definitions import warehouse_of
 from dagster_project.outcome import coverage_records, plain, text_of
 from dagster_project.settings import Settings
-from plimsoll import monitoring
+from plimsoll import backtest, monitoring
+from plimsoll.horizons import UNTESTED
+from reports.words import records
 
+SHOWN_BPS = 100
+"""Probability shown in text; all are in the JSON."""
 Watches = dict[tuple[str, str], monitoring.Watch]
 
 
-def everything(settings: Settings, day: date, table: pd.DataFrame) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Hours:
+    """What hourly bars say of the horizons.
+
+    Attributes
+    ----------
+    state
+        ``tested``, or why not: "horizon scaling untested", and what would test it.
+    table
+        Backtest table of the horizons; empty where untested.
+    counts
+        Triggers followed and not followed, and rows of the file left out, by reason.
+    """
+
+    state: str
+    table: pd.DataFrame
+    counts: dict[str, int]
+
+
+def hours(settings: Settings, day: date, file: Path | None, sources: Sequence[str]) -> Hours:
+    """Follow every trigger through the hourly bars of a file.
+
+    Raises
+    ------
+    FeedError
+        Where the file cannot be read as hourly bars.
+    """
+    if file is None:
+        return Hours(f"{UNTESTED}: no hourly bars (--intraday FILE)", pd.DataFrame(), {})
+    found = intraday.read(settings, file, sources, day)
+    identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
+    with warehouse_of(settings).session() as session:
+        names = ("overshoot_events", "overshoot_quantiles", "thresholds")
+        paths, facts = horizons.judged(found.bars, *(session.query(name, last=day, **identity) for name in names))
+    counts = {
+        "triggers on days without hourly bars": paths.without_bars,
+        "triggers that the hourly bars do not reach": paths.untouched,
+        "horizons that end in a missing hour": paths.cut_short,
+    } | {f"rows left out: {reason}": count for reason, count in found.left_out.items()}
+    table = horizons.table(facts, trials.seed_of(settings, day))
+    state = "tested" if len(table) else f"{UNTESTED}: {file.name} has no bars of a day with a trigger"
+    return Hours(state, table, counts)
+
+
+def everything(settings: Settings, day: date, table: pd.DataFrame, hourly: Hours) -> dict[str, Any]:
     """Return the coverage table and all that is tested on demand, as plain values.
 
     Parameters
@@ -31,20 +83,29 @@ def everything(settings: Settings, day: date, table: pd.DataFrame) -> dict[str, 
         Profile and day.
     table
         Coverage table of the day.
+    hourly
+        What hourly bars say of the horizons.
     """
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     with warehouse_of(settings).session() as session:
-        facts = session.query("breaches", last=day, **identity)
+        names = ("breaches", "forecasts", "overshoot_quantiles", "overshoot_events")
+        facts, forecasts, quantiles, events = (session.query(name, last=day, **identity) for name in names)
         watches = checks.watches(session, settings, day)
         scored = trials.scorecard(session, settings, day)
     seed = trials.seed_of(settings, day)
     tests = trials.batteries(facts, seed)
+    closes = severity.close_shortfalls(facts, forecasts)
+    shortfalls = pd.concat([closes, severity.overshoot_shortfalls(facts, quantiles, events)], ignore_index=True)
     return coverage_records(table) | {
         "tests": _rows(tests),
+        "shortfall_tests": _rows(severity.tests(shortfalls, seed)),
+        "bets": _rows(severity.bets(facts, shortfalls)),
+        "scores": _rows(severity.scoreboard(facts, shortfalls)),
         "discoveries": _rows(trials.discoveries(facts, tests)),
         "market_level": _rows(trials.market_level(facts, seed)),
         "monitoring": [_watch(series, side, one) for (series, side), one in watches.items()],
         "scorecard": _rows(scored),
+        "horizons": {"state": hourly.state, "counts": hourly.counts, "rows": _rows(hourly.table)},
     }
 
 
@@ -65,35 +126,93 @@ def _watch(series: str, side: str, one: monitoring.Watch) -> dict[str, Any]:
     }
 
 
-def read(settings: Settings, day: date) -> tuple[Watches, pd.DataFrame]:
-    """Return the watch over the model in use and the scorecard of a day."""
+@dataclass(frozen=True)
+class Trial:
+    """What is printed beside the coverage table: the watch, scores of the models, the scorecard, the horizons."""
+
+    watches: Watches
+    scores: pd.DataFrame
+    scored: pd.DataFrame
+    hourly: Hours
+
+
+def read(settings: Settings, day: date, hourly: Hours) -> Trial:
+    """Return the watch over the model in use, scores of all models and the scorecard of a day."""
+    identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     with warehouse_of(settings).session() as session:
-        return checks.watches(session, settings, day), trials.scorecard(session, settings, day)
+        facts = session.query("breaches", last=day, **identity)
+        return Trial(
+            checks.watches(session, settings, day),
+            severity.scoreboard(facts, pd.DataFrame()),
+            trials.scorecard(session, settings, day),
+            hourly,
+        )
 
 
-def render(watches: Watches, scored: pd.DataFrame) -> str:
-    """Return the watch and the scorecard as text."""
-    return f"{_watches_text(watches)}\n{_scorecard_text(scored)}"
+def render(one: Trial) -> str:
+    """Return it as text."""
+    parts = (_watches_text(one.watches), _scores_text(one.scores), _scorecard_text(one.scored), _hours_text(one.hourly))
+    return "\n".join(parts)
+
+
+def _table(left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for name in (*left, *right):
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return table
+
+
+def _scores_text(rows: pd.DataFrame) -> str:
+    head = "quantile score at 1 % against the model in use (below 1: better), on the rows that every model judged"
+    if rows.empty:
+        return f"{head}\nnot enough data\n"
+    table = _table(("series", "side", "model"), ("dates", "ratio", "p of no difference", "among the best at 90 %"))
+    several = rows.groupby(["series", "side", "tail_probability_bps", "score"])["model"].transform("size") > 1
+    for row in records(rows[several & (rows["tail_probability_bps"] == SHOWN_BPS)]):
+        among = "–" if row.is_in_confidence_set is None else "yes" if row.is_in_confidence_set else "no"
+        p = "in use" if pd.isna(row.dm_p) else f"{row.dm_p:.2g}"
+        table.add_row(row.series, row.side, row.model, str(row.dates), f"{row.ratio_to_in_use:.3f}", p, among)
+    return f"{head}\n{text_of(table)}"
+
+
+def _hours_text(hourly: Hours) -> str:
+    head = "hours after a trigger, given hourly bars, at 1 %"
+    told = "".join(f"{count:,} {reason}\n" for reason, count in hourly.counts.items() if count)
+    if hourly.table.empty:
+        return f"{head}\n{hourly.state}\n{told}"
+    names = ("triggers", "dates", "exceptions", "rate", "90 % interval")
+    table = _table(("series", "model", "side", "verdict"), names)
+    kept = (hourly.table["scope"] == backtest.POOLED) & (hourly.table["tail_probability_bps"] == SHOWN_BPS)
+    for row in records(hourly.table[kept]):
+        table.add_row(
+            row.series,
+            row.model,
+            row.side,
+            row.verdict,
+            str(row.observations),
+            str(row.distinct_dates),
+            f"{row.exceptions_at_least} to {row.exceptions}",
+            f"{100 * row.exception_rate:.2f} %",
+            f"{100 * row.interval_low:.2f} – {100 * row.interval_high:.2f} %",
+        )
+    return f"{head}\n{text_of(table)}{told}"
 
 
 def _watches_text(watches: Watches) -> str:
     lines = ["daily watch over the overshoot estimate at 1 % (betting against it; warning at 5, alarm at 20)"]
     if not watches:
         return lines[0] + "\nnot enough data: no trigger has been judged yet\n"
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    for name in ("series", "side", "trigger dates", "wealth now", "largest", "state", "alarms"):
-        is_number = name in ("trigger dates", "wealth now", "largest")
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+    table = _table(("series", "side", "state", "alarms"), ("trigger dates", "wealth now", "largest"))
     for (series, side), one in watches.items():
         table.add_row(
             series,
             side,
-            str(len(one.dates)),
-            f"{np.exp(one.log_wealth[-1]):.2g}",
-            f"{np.exp(one.log_wealth.max()):.3g}",
             one.state,
             ", ".join(day.isoformat() + ("" if day == one.open_alarm else " (answered)") for day in one.alarms)
             or "none",
+            str(len(one.dates)),
+            f"{np.exp(one.log_wealth[-1]):.2g}",
+            f"{np.exp(one.log_wealth.max()):.3g}",
         )
     return lines[0] + "\n" + text_of(table)
 
@@ -103,10 +222,8 @@ def _scorecard_text(scored: pd.DataFrame) -> str:
     known = scored[scored["days_known"] > 0] if len(scored) else scored
     if known.empty:
         return f"{head}\nnot enough data: no recommendation is older than a day\n"
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    columns = ("market", "product", "side", "recommendations", "with triggers", "triggers", "target breached")
-    for name in (*columns, "in force breached", "worst move"):
-        table.add_column(name, justify="left" if name in columns[:3] else "right", no_wrap=True)
+    columns = ("recommendations", "with triggers", "triggers", "target breached", "in force breached", "worst move")
+    table = _table(("market", "product", "side"), columns)
     for key, group in known.groupby(["symbol", "product", "side"], sort=True):
         worst = group["worst_log"].max()
         table.add_row(

@@ -17,7 +17,8 @@ MINIMUM_OBSERVATIONS = 250
 BLOCK_DAYS = 20
 DRAWS = 1000
 LEVEL = 0.90
-CONDITIONAL = ("overshoot_24h", "overshoot_24h_deep")
+CONDITIONAL = "overshoot_"
+"""What the names of series begin with that are judged given a trigger: their rows are no sequence of days."""
 KEYS = ["side", "series", "model", "tail_probability_bps"]
 
 
@@ -75,7 +76,7 @@ def _row(scope: str, key: dict[str, object], group: pd.DataFrame, seed: int) -> 
     }
     low, high = coverage.date_block_interval(dates, hits, block_days=BLOCK_DAYS, level=LEVEL, draws=DRAWS, seed=seed)
     row |= {"interval_low": low, "interval_high": high}
-    return row | _tests(hits, n, x, p, is_sequence=scope != POOLED and key["series"] not in CONDITIONAL)
+    return row | _tests(hits, n, x, p, is_sequence=scope != POOLED and not str(key["series"]).startswith(CONDITIONAL))
 
 
 def _tests(hits: NDArray[np.bool_], n: int, x: int, p: float, *, is_sequence: bool) -> dict[str, object]:

@@ -395,7 +395,7 @@ def trade_off(panels: list[dict[str, Any]]) -> Chart:
 
 
 def _rules(panels: list[dict[str, Any]], x_label: str, y_label: str, *, is_log: bool) -> Chart:
-    figure, axes = _figure(178, 50, 1, len(panels), _Room(left=10, top=10.5, bottom=11, between_columns=9))
+    figure, axes = _figure(178, 50, 1, len(panels), _Room(left=10, right=3, top=10.5, bottom=11, between_columns=9))
     sentences = []
     for axis, panel in zip(axes[0], panels, strict=True):
         for rule, name, x, y, is_own in panel["lines"]:
@@ -413,23 +413,42 @@ def _rules(panels: list[dict[str, Any]], x_label: str, y_label: str, *, is_log: 
         axis.set_title(panel["title"])
         axis.set_xlabel(x_label, fontsize=7)
     axes[0][0].set_ylabel(y_label, fontsize=7)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1.02),
-        ncols=6,
-        frameon=False,
-        fontsize=7,
-        handlelength=1.4,
-    )
+    _legend_above(figure, axes[0][0])
     return Chart(_svg(figure), f"{y_label} against {x_label}, each rule at its own size. " + "; ".join(sentences) + ".")
+
+
+def _legend_above(figure: Any, axis: Any) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1.02)}
+    figure.legend(handles, labels, **place, ncols=6, frameon=False, fontsize=7, handlelength=1.4)
+
+
+def bets(panels: list[dict[str, Any]]) -> Chart:
+    """Draw the wealth of betting against every rule through time, one panel a side.
+
+    Parameters
+    ----------
+    panels
+        ``title, lines [(rule, name, dates, log_wealth)]``.
+    """
+    figure, axes = _figure(178, 38, 1, len(panels), _Room(left=10, right=3, top=10.5, between_columns=9))
+    sentences = []
+    for axis, panel in zip(axes[0], panels, strict=True):
+        for rule, name, dates, log_wealth in panel["lines"]:
+            x, y = thinned(dates, log_wealth / np.log(10))
+            axis.plot(x, y, color=RULE_COLOURS.get(rule, GREY), linewidth=0.8, label=name)
+            sentences.append(f"{panel['title']} {name}: at most 10 to the power {max(0.0, float(y.max())):.1f}")
+        _dates(axis, (pd.Timestamp(x[-1]) - pd.Timestamp(x[0])).days / 365)
+        axis.axhline(np.log10(20.0), color=INK, linestyle="--", linewidth=0.6)
+        axis.set_title(panel["title"])
+    axes[0][0].set_ylabel("wealth (log10)", fontsize=7)
+    _legend_above(figure, axes[0][0])
+    return Chart(_svg(figure), "Wealth of betting against each rule at one percent: " + "; ".join(sentences) + ".")
 
 
 def watch(lines: list[tuple[str, np.ndarray, np.ndarray]]) -> Chart:
     """Draw the wealth of betting against the model in use through time, with the levels of warning and alarm."""
-    figure, axes = _figure(178, 40, 1, 1, _Room(left=12, top=5))
+    figure, axes = _figure(178, 34, 1, 1, _Room(left=12, top=6.5))
     axis = axes[0, 0]
     sentences = []
     for (label, dates, log_wealth), colour in zip(lines, (RED, BLUE, AMBER, GREEN, GREY, INK), strict=False):
@@ -442,8 +461,8 @@ def watch(lines: list[tuple[str, np.ndarray, np.ndarray]]) -> Chart:
         axis.axhline(np.log10(level), color=INK, linestyle="--", linewidth=0.6)
         axis.text(1.0, np.log10(level), name, transform=axis.get_yaxis_transform(), fontsize=6.5, ha="right", va=where)
     axis.set_ylim(bottom=max(axis.get_ylim()[0], -6), top=max(axis.get_ylim()[1], 2.0))
-    axis.set_ylabel("wealth, powers of ten", fontsize=7)
-    axis.legend(loc="lower left", ncols=4, frameon=False, fontsize=7, handlelength=1.4, borderpad=0)
+    axis.set_ylabel("wealth (log10)", fontsize=7)
+    _legend_above(figure, axis)
     return Chart(
         _svg(figure), "Wealth of betting against the overshoot estimate at one percent: " + "; ".join(sentences) + "."
     )

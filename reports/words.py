@@ -60,6 +60,12 @@ def count(value: int | None) -> str:
     return MISSING if is_missing(value) else f"{int(value):,}".replace(",", " ")  # type: ignore[arg-type]
 
 
+def power_of_ten(log_value: float) -> str:
+    """Print a number given by its natural log: plain below a thousand, else the nearest power of ten."""
+    exponent = log_value / math.log(10)
+    return f"{math.exp(log_value):.3g}" if exponent < 3 else f"10^{exponent:.0f}"
+
+
 def probability(value: float | None) -> str:
     """Return a p-value; small ones as a bound."""
     if is_missing(value):

@@ -201,6 +201,7 @@ def shortfall_battery(
     es_return: ArrayLike,
     law: TailLaw,
     *,
+    nu: ArrayLike | None = None,
     seed: int,
     draws: int = 1999,
     level: float = 0.05,
@@ -211,9 +212,11 @@ def shortfall_battery(
     Parameters
     ----------
     returns, quantile_return, es_return
-        Signed returns, shape (n,).
+        Signed returns, shape (n,), less the model's mean.
     law
-        The model's law beyond the quantile.
+        The model's law beyond the quantile; also that of the power.
+    nu
+        Degrees of freedom of each day where they differ, NaN for the normal law: Z1 and Z2 are then judged by these.
 
     Returns
     -------
@@ -229,13 +232,52 @@ def shortfall_battery(
     r = as_series("returns", returns)
     v, e = as_series("quantile_return", quantile_return, len(r)), as_series("es_return", es_return, len(r))
     judge = _Judge(len(r), int((r < v).sum()), level, minimum_observations)
-    first, second = shortfall.acerbi_szekely(r, v, e, law, draws=draws, seed=seed)
-    excess = shortfall.mcneil_frey(r, v, e, scale=-e, draws=draws, seed=seed)
-    intercept = shortfall.intercept_regression(r, e, law.p, draws=draws, seed=seed)
+    first, second = shortfall.acerbi_szekely(r, v, e, law, nu=nu, draws=draws, seed=seed)
+    excess, intercept = _without_a_law(r, v, e, law.p, draws, seed)
     chances = shortfall_power(law, len(r), draws=draws, seed=seed, level=level)
     return tuple(
         judge.say(outcome, outcome.p_value, *chances[outcome.test], WIDER)
         for outcome in (first, second, excess, intercept)
+    )
+
+
+def excess_battery(
+    returns: ArrayLike,
+    quantile_return: ArrayLike,
+    es_return: ArrayLike,
+    p: float,
+    *,
+    seed: int,
+    draws: int = 1999,
+    level: float = 0.05,
+    minimum_observations: int = MINIMUM_OBSERVATIONS,
+) -> tuple[Verdict, ...]:
+    """Test an expected shortfall whose model has no closed law: excesses and intercept, by their bootstrap.
+
+    Parameters
+    ----------
+    returns, quantile_return, es_return
+        Signed returns, shape (n,).
+    p
+        Probability beyond the quantile.
+
+    Returns
+    -------
+    tuple of Verdict
+        Size and power are None: without a law there is nothing to simulate them from.
+    """
+    r = as_series("returns", returns)
+    v, e = as_series("quantile_return", quantile_return, len(r)), as_series("es_return", es_return, len(r))
+    judge = _Judge(len(r), int((r < v).sum()), level, minimum_observations)
+    return tuple(
+        judge.say(outcome, outcome.p_value, None, None, "") for outcome in _without_a_law(r, v, e, p, draws, seed)
+    )
+
+
+def _without_a_law(r: Floats, v: Floats, e: Floats, p: float, draws: int, seed: int) -> tuple[Outcome, Outcome]:
+    return (
+        shortfall.mcneil_frey(r, v, e, scale=-e, draws=draws, seed=seed),
+        shortfall.intercept_regression(r, e, p, draws=draws, seed=seed),
     )
 
 

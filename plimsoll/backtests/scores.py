@@ -15,6 +15,8 @@ from scipy import stats
 from plimsoll.backtests.outcomes import Floats, Outcome, as_series, check_rate, not_applicable
 
 DIEBOLD_MARIANO = "Diebold-Mariano"
+LEAST_DAYS = 100
+"""Days of scores below which blocks say nothing."""
 
 
 def quantile_score(returns: ArrayLike, quantile_return: ArrayLike, p: float) -> Floats:
@@ -135,8 +137,8 @@ def model_confidence_set(
     names = list(losses)
     n = len(as_series(names[0], losses[names[0]]))
     frame = pd.DataFrame({name: as_series(name, losses[name], n) for name in names})
-    if n < 100:
-        raise ValueError(f"{n} days of scores: the bootstrap of blocks needs at least 100")
+    if n < LEAST_DAYS:
+        raise ValueError(f"{n} days of scores: the bootstrap of blocks needs at least {LEAST_DAYS}")
     chosen = MCS(frame, size=1 - level, reps=draws, block_size=round(n ** (1 / 3)), bootstrap="stationary", seed=seed)
     chosen.compute()
     return tuple(name for name in names if name in set(chosen.included))

@@ -128,6 +128,37 @@ def simulate(law: TailLaw, observations: int, *, draws: int, seed: int, scale: f
     return Simulated(z1, 1 - sums / (observations * law.p))
 
 
+def simulate_days(p: float, nu: ArrayLike, *, draws: int, seed: int, scale: float = 1.0) -> Simulated:
+    r"""Simulate both statistics where the model's tail differs from day to day, as it does when it is refitted daily.
+
+    Parameters
+    ----------
+    p
+        Probability beyond each day's quantile.
+    nu
+        Degrees of freedom of each day, shape (n,); NaN is the normal law.
+    draws, seed, scale
+        As in `simulate`.
+    """
+    degrees = np.asarray(nu, dtype=np.float64)
+    is_normal = np.isnan(degrees)
+    safe = np.where(is_normal, 10.0, degrees)
+    unit = np.where(is_normal, 1.0, np.sqrt((safe - 2) / safe))
+    es = np.where(is_normal, tails.normal_es(p), tails.student_t_es(p, safe))
+    loss = np.where(is_normal, tails.normal_quantile(p), tails.student_t_quantile(p, safe))
+    chance = np.where(
+        is_normal, special.ndtr(-loss / scale), special.stdtr(safe, -loss / (scale * unit))
+    )  # of a return beyond the model's quantile, were volatility `scale` times the forecast
+    rng = np.random.default_rng(seed)
+    rows, days = np.nonzero(rng.random((draws, len(degrees))) < chance)
+    u = rng.random(len(days)) * chance[days]
+    z = np.where(is_normal[days], special.ndtri(u), special.stdtrit(safe[days], u) * unit[days])
+    sums = np.bincount(rows, weights=-scale * z / es[days], minlength=draws)
+    x = np.bincount(rows, minlength=draws)
+    z1 = 1 - np.divide(sums, x, out=np.full(draws, np.nan), where=x > 0)
+    return Simulated(z1, 1 - sums / (len(degrees) * p))
+
+
 def critical_values(law: TailLaw, observations: int, levels: Sequence[float], *, draws: int, seed: int) -> Floats:
     """Values of Z2 below which the model is rejected at each level; negative."""
     return np.asarray(
@@ -141,10 +172,20 @@ def acerbi_szekely(
     es_return: ArrayLike,
     law: TailLaw,
     *,
+    nu: ArrayLike | None = None,
     draws: int,
     seed: int,
 ) -> tuple[Outcome, Outcome]:
     """Test the shortfall by Z1 and Z2 against their simulated laws; small values reject.
+
+    Parameters
+    ----------
+    returns, quantile_return, es_return
+        Signed returns, shape (n,).
+    law
+        The model's law on every day.
+    nu
+        Degrees of freedom of each day where they differ, NaN for the normal; they take the place of the law's.
 
     Returns
     -------
@@ -156,7 +197,10 @@ def acerbi_szekely(
     Source: Acerbi and Szekely 2014.
     """
     r = as_series("returns", returns)
-    null = simulate(law, len(r), draws=draws, seed=seed)
+    if nu is None:
+        null = simulate(law, len(r), draws=draws, seed=seed)
+    else:
+        null = simulate_days(law.p, as_degrees(nu, len(r)), draws=draws, seed=seed)
     second = z2_statistic(r, quantile_return, es_return, law.p)
     outcome = Outcome(Z2, second, float((1 + (null.z2 <= second).sum()) / (draws + 1)))
     first = z1_statistic(r, quantile_return, es_return)
@@ -164,6 +208,14 @@ def acerbi_szekely(
         return not_applicable(Z1, "no exception"), outcome
     known = null.z1[np.isfinite(null.z1)]
     return Outcome(Z1, first, float((1 + (known <= first).sum()) / (len(known) + 1))), outcome
+
+
+def as_degrees(nu: ArrayLike, n: int) -> Floats:
+    """Degrees of freedom by day, shape (n,), above 2 or NaN for the normal law."""
+    degrees = np.asarray(nu, dtype=np.float64)
+    if degrees.shape != (n,) or (degrees <= 2).any():
+        raise ValueError(f"nu: need {n} values above 2, or NaN for the normal law")
+    return degrees
 
 
 def mcneil_frey(

@@ -90,6 +90,7 @@ class ReportInputs:
     replay_pairs: pd.DataFrame
     replay_curves: pd.DataFrame
     watch: pd.DataFrame
+    bets: pd.DataFrame
     scorecard: pd.DataFrame
     status: str
     withheld_reason: str

@@ -23,6 +23,14 @@ NAMES = {
     "in_force": "in force",
 }
 SERIES = {"overshoot_24h": "perpetual depth", "overshoot_24h_deep": "lending depth"}
+AGAINST = {
+    "estimator": ("recommended", "overshoot estimate"),
+    "published": ("in_force", "rounded parameters"),
+    "historical_simulation": ("historical_simulation", NAMES["historical_simulation"]),
+    "ewma": ("ewma", NAMES["ewma"]),
+    "textbook": ("textbook", NAMES["textbook"]),
+}
+"""Models of the breach table: whose colour, and the name that is printed."""
 SCORED_ROWS = 12
 SHOWN_LEVEL = 0.01
 """Breach rate at which rules are set side by side; the command line has others."""
@@ -35,9 +43,11 @@ class Trial:
     curves: Chart | None
     trade: Chart | None
     watch: Chart | None
+    bets: Chart | None
     rules: list[dict[str, str]]
     pairs: list[dict[str, str]]
     watches: list[dict[str, str]]
+    against: list[dict[str, str]]
     scorecard: list[dict[str, str]]
     notes: list[str]
 
@@ -51,9 +61,11 @@ def section(inputs: ReportInputs) -> Trial:
         if uses
         else None,
         watch=charts.watch(_wealth(inputs.watch)) if len(inputs.watch) else None,
+        bets=charts.bets(_against(inputs.bets)) if len(inputs.bets) else None,
         rules=[_rule(r) for r in words.records(inputs.replay_rules)] if uses else [],
         pairs=_pairs(inputs.replay_pairs) if uses else [],
         watches=_watches(inputs.watch),
+        against=_outcomes(inputs.bets),
         scorecard=_scored(inputs.scorecard),
         notes=_notes(),
     )
@@ -88,6 +100,37 @@ def _wealth(watch: pd.DataFrame) -> list[tuple[str, np.ndarray, np.ndarray]]:
         (f"{SERIES[str(series)]}, {side}", one["date"].to_numpy(), one["log_wealth"].to_numpy(np.float64))
         for (series, side), one in watch.groupby(["series", "side"], sort=True)
     ]
+
+
+def _against(bets: pd.DataFrame) -> list[dict[str, Any]]:
+    panels = []
+    for side, mine in bets.groupby("side", sort=True):
+        by_model = {str(model): one for model, one in mine.groupby("model", sort=True)}
+        lines = [
+            (rule, name, by_model[model]["date"].to_numpy(), by_model[model]["log_wealth"].to_numpy(np.float64))
+            for model, (rule, name) in AGAINST.items()
+            if model in by_model
+        ]
+        panels.append({"title": f"{side} at perpetual depth", "lines": lines})
+    return panels
+
+
+def _outcomes(bets: pd.DataFrame) -> list[dict[str, str]]:
+    rows = []
+    for model, (_, name) in AGAINST.items():
+        row = {"what": name}
+        for side in ("long", "short"):
+            one = bets[(bets["model"] == model) & (bets["side"] == side)] if len(bets) else bets
+            reached = one.loc[one["log_wealth"] >= np.log(20.0), "date"] if len(one) else one
+            row[f"{side}_dates"] = words.count(len(one)) if len(one) else words.MISSING
+            row[f"{side}_largest"] = (
+                words.power_of_ten(max(0.0, float(one["log_wealth"].max()))) if len(one) else words.MISSING
+            )
+            row[f"{side}_alarm"] = (
+                words.day(reached.iloc[0]) if len(reached) else "never" if len(one) else words.MISSING
+            )
+        rows.append(row)
+    return rows if len(bets) else []
 
 
 def _rule(r: Any) -> dict[str, str]:

@@ -186,7 +186,9 @@ def test_the_first_venue_is_the_price_and_another_may_be_away(
     }
 
 
-@pytest.mark.parametrize("act", [Act(cut=200), Act(status=503), Act(change=lambda _: b"<html>")], ids=repr)
+@pytest.mark.parametrize(
+    "act", [Act(cut=200), Act(status=503), Act(change=lambda _: b"<html>")], ids=["cut short", "503", "no JSON"]
+)
 def test_a_page_that_fails_leaves_nothing_of_its_night(
     fed: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, night: Night, act: Act
 ) -> None:

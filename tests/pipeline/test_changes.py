@@ -70,7 +70,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def plimsoll_compare(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["plimsoll", "compare", *map(str, words)])
         # It takes the place of the log's handlers, which a process with one command leaves to its end.
-        monkeypatch.setattr(cli, "_show_progress", lambda: None)
+        monkeypatch.setattr(cli.trials, "show_progress", lambda: None)
         code: Any = 0
         try:
             cli.main()

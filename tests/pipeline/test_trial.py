@@ -62,9 +62,48 @@ def test_the_backtest_for_machines_carries_everything(place: Place, calm: Night)
     assert {(row["series"], row["side"]) for row in found["monitoring"]} <= {
         (series, side) for series in ("overshoot_24h", "overshoot_24h_deep") for side in ("long", "short")
     }
+    assert {row["test"] for row in found["shortfall_tests"]} >= {"Acerbi-Szekely Z2", "McNeil-Frey excess"}
+    assert {row["statistic"] for row in found["bets"]} == {"quantile", "shortfall"}
+    assert {row["score"] for row in found["scores"]} == {"quantile", "joint"}
+    assert found["horizons"]["state"].startswith("horizon scaling untested")
+    assert found["horizons"]["rows"] == []
     told = place("backtest", "--as-of", calm.day)
+    assert "quantile score at 1 % against the model in use" in told.out
+    assert "horizon scaling untested: no hourly bars" in told.out
     assert "daily watch over the overshoot estimate" in told.out
     assert "no recommendation is older than a day" in told.out
+
+
+@pytest.mark.slow
+def test_hourly_bars_test_the_horizon(place: Place, calm: Night, tmp_path: Path) -> None:
+    """Every day is drawn as one straight way from its open to its low or high and on to its close."""
+    with place.warehouse.session() as session:
+        bars = session.query("prices", last=pd.Timestamp(calm.day))
+    days = bars.dropna(subset=["low_usd", "high_usd"])
+    hour = pd.DataFrame({"hour": range(24)})
+    hours = days[["date", "symbol", "low_usd", "high_usd", "close_usd"]].merge(hour, how="cross")
+    is_first = hours["hour"] == 0
+    drawn = pd.DataFrame(
+        {
+            "ts": hours["date"] + pd.to_timedelta(hours["hour"], unit="h"),
+            "symbol": hours["symbol"],
+            "high": hours["high_usd"].where(is_first, hours["close_usd"]),
+            "low": hours["low_usd"].where(is_first, hours["close_usd"]),
+        }
+    )
+    file = tmp_path / "hours.csv.gz"
+    drawn.to_csv(file, index=False)
+    found = json.loads(place("backtest", "--as-of", calm.day, "--intraday", str(file), "--json", "-").out)["horizons"]
+    assert found["state"] == "tested"
+    assert {row["series"] for row in found["rows"]} >= {f"overshoot_{tau}h" for tau in (1, 4, 8, 24)}
+    assert all(row["exceptions_at_least"] <= row["exceptions"] <= row["observations"] for row in found["rows"])
+    told = place("backtest", "--as-of", calm.day, "--intraday", str(file))
+    assert told.code == 0, told.err
+    assert "hours after a trigger, given hourly bars, at 1 %" in told.out
+    assert "overshoot_8h" in told.out
+    refused = place("backtest", "--as-of", calm.day, "--intraday", str(file), "--intraday-source", "venue")
+    assert refused.code == 2
+    assert "no column source to choose venue from" in refused.err
 
 
 @pytest.mark.slow
