@@ -134,9 +134,9 @@ def taken(
         ignore_index=True,
     )
     accepted, quarantined = screened(settings, rows, run.end, now, bars)
-    new = _candle_rows(settings, accepted, session.query(bars.last), now, bars)
+    new = candle_rows(settings, accepted, session.query(bars.last), now, bars)
     new = _fresh_candles(session, settings, new, bars)
-    aside = _quarantine_rows(quarantined, bars)
+    aside = quarantine_rows(quarantined, bars)
     known_aside = of_every_source(session, settings, bars.aside)
     aside = _fresh(aside, known_aside, (*bars.key, "reason", "detail"))
     arrived = raw_rows(settings, inputs, accepted, quarantined, now)
@@ -163,9 +163,10 @@ def of_every_source(session: Session, settings: Settings, query: str, **more: ob
     return pd.concat(found, ignore_index=True)
 
 
-def _candle_rows(
+def candle_rows(
     settings: Settings, accepted: pd.DataFrame, known: pd.DataFrame, now: pd.Timestamp, bars: Bars
 ) -> pd.DataFrame:
+    """Return accepted rows as the table has them; of a series that is not known yet, the times are assumed."""
     rows = accepted.rename(columns={**RENAMED, "date": bars.at}).drop(columns=["row_number", "note"])
     series = pd.MultiIndex.from_frame(rows[["source", "symbol"]])
     is_first_load = pd.Series(~series.isin(pd.MultiIndex.from_frame(known[["source", "symbol"]])), index=rows.index)
@@ -185,7 +186,8 @@ def _fresh_candles(session: Session, settings: Settings, rows: pd.DataFrame, bar
     return rows[both["is_stored"].isna().to_numpy()]
 
 
-def _quarantine_rows(quarantined: pd.DataFrame, bars: Bars) -> pd.DataFrame:
+def quarantine_rows(quarantined: pd.DataFrame, bars: Bars) -> pd.DataFrame:
+    """Return refused rows as the quarantine has them."""
     return quarantined.rename(columns={**RENAMED, "date": bars.at}).drop(columns=["volume_unit", "note"])
 
 

@@ -11,7 +11,7 @@ import dagster as dg
 import pandas as pd
 
 import plimsoll
-from assets import _run, _taking
+from assets import _bulk, _run, _taking
 from assets._table import table_metadata
 from assets._taking import DAILY, HOURLY
 from dagster_project import clock, market_feed, raw_files
@@ -32,6 +32,8 @@ def ingest(session: Session, settings: Settings, run: _run.Run) -> dict[str, int
         Where the source cannot be read or the last day's bars are not final yet, before anything is written.
     """
     now = _final(settings, run)
+    if (counts := _bulk.of_files(session, settings, run, now)) is not None:
+        return counts
     if settings.source.kind != "exchange":
         return _taking.taken(session, settings, run, market_feed.read(settings), now, DAILY)
     stored = session.query("candle_last_days")
@@ -94,8 +96,11 @@ def replay(
     if not fresh:
         return {}
     (timeframe,) = {one.timeframe for one in fresh}
+    known_at = pd.Timestamp(fresh[0].known_at)
+    if (counts := _bulk.of_arrivals(session, settings, run, known_at, fresh)) is not None:
+        return counts
     inputs = [raw_files.load(settings, one) for one in fresh]
-    return _taking.taken(session, settings, run, inputs, pd.Timestamp(fresh[0].known_at), _taking.of(timeframe))
+    return _taking.taken(session, settings, run, inputs, known_at, _taking.of(timeframe))
 
 
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:

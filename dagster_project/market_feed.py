@@ -144,12 +144,12 @@ def _bundled(source: str, symbol: str, name: str) -> RawInput:
 
 def _candle_files(settings: Settings, path: Path, timeframe: str = "1d") -> list[RawInput]:
     """Read the files of a path: one input for each file and source that has rows in it."""
-    wanted = _wanted(settings)
+    wanted = wanted_of(settings)
     inputs: list[RawInput] = []
     sources: set[str] = set()
     symbols: set[str] = set()
-    for file in _files(path):
-        content = _content(file)
+    for file in files_of(path):
+        content = content_of(file)
         found = _read(settings, file, content)
         sources |= found.sources
         symbols |= found.symbols
@@ -159,6 +159,20 @@ def _candle_files(settings: Settings, path: Path, timeframe: str = "1d") -> list
                 if timeframe == "1h":
                     _refuse_days(file, kept)
                 inputs.append(RawInput(file.name, content, _suffix(file), kept, source, timeframe))
+    refuse_missing(settings, path, sources, symbols, wanted, timeframe)
+    return inputs
+
+
+def refuse_missing(
+    settings: Settings, path: Path, sources: set[str], symbols: set[str], wanted: dict[str, str], timeframe: str = "1d"
+) -> None:
+    """Refuse files that lack the source, or a configured market.
+
+    Raises
+    ------
+    FeedError
+        Names them, and what the files hold instead.
+    """
     if settings.source.name not in sources:
         raise FeedError(
             f"{path}: no rows of source {settings.source.name!r}; it holds {_some(sources)}. Set source.name"
@@ -174,7 +188,6 @@ def _candle_files(settings: Settings, path: Path, timeframe: str = "1d") -> list
             f"{path}: unknown symbol(s) {', '.join(missing)} in source {settings.source.name!r}; it holds "
             f"{_some(symbols)}. Take them out of [markets] or set source_symbol"
         )
-    return inputs
 
 
 def _refuse_days(file: Path, rows: pd.DataFrame) -> None:
@@ -198,11 +211,11 @@ class _Found:
 
 
 def _read(settings: Settings, file: Path, content: bytes) -> _Found:
-    wanted = _wanted(settings)
+    wanted = wanted_of(settings)
     whole = _parse(file, content)
     whole.insert(0, "row_number", range(1, len(whole) + 1))
     ours = whole[whole["source"].isin(settings.source.ids())].copy()
-    ids = {text: _canonical(file, text) for text in ours["symbol"].unique()}
+    ids = {text: canonical(file, text) for text in ours["symbol"].unique()}
     ours["symbol"] = ours["symbol"].map(ids)
     kept = ours[ours["symbol"].isin(wanted)].copy()
     kept["symbol"] = kept["symbol"].map(wanted)
@@ -210,7 +223,7 @@ def _read(settings: Settings, file: Path, content: bytes) -> _Found:
     return _Found(kept.reset_index(drop=True), set(whole["source"]), first)
 
 
-def _wanted(settings: Settings) -> dict[str, str]:
+def wanted_of(settings: Settings) -> dict[str, str]:
     """Map the source's market ids to ours."""
     wanted: dict[str, str] = {}
     for symbol, market in settings.markets.items():
@@ -232,7 +245,8 @@ def _some(values: set[str]) -> str:
     return ", ".join(ordered[:LISTED]) + rest if ordered else "nothing"
 
 
-def _canonical(file: Path, text: str) -> str:
+def canonical(file: Path, text: str) -> str:
+    """Return the canonical form of a symbol in a file, or an error that names both."""
     try:
         return canonical_symbol(text)
     except ValueError as error:
@@ -243,7 +257,8 @@ def _suffix(file: Path) -> str:
     return next(s for s in (".csv.gz", ".csv", ".parquet") if file.name.endswith(s))
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """List the candle files of a path, in the order of their names; what is none is refused by name."""
     if path.is_symlink():
         raise FeedError(f"{path}: a symbolic link; name the file or folder itself")
     if path.is_dir():
@@ -262,7 +277,7 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _content(file: Path) -> bytes:
+def content_of(file: Path) -> bytes:
     """Read a regular file; a link is refused by the kernel, whatever stood there a moment ago."""
     try:
         # Without waiting: a named pipe would hang here until someone writes to it.
@@ -280,7 +295,17 @@ def _content(file: Path) -> bytes:
 
 
 def _parse(file: Path, content: bytes) -> pd.DataFrame:
-    frame = _parquet(file, content) if file.name.endswith(".parquet") else _csv(file, content)
+    return typed(file, _parquet(file, content) if file.name.endswith(".parquet") else _csv(file, content))
+
+
+def typed(file: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the columns of a candle file their types; what cannot be read is noted, not raised, but for its names.
+
+    Raises
+    ------
+    FeedError
+        Where a column is missing, or a row names no market or source.
+    """
     found = [str(name) for name in frame.columns]
     missing = [name for name in COLUMNS if name not in found]
     if missing:
@@ -342,6 +367,20 @@ def _numbers(column: pd.Series, notes: list[pd.Series]) -> pd.Series:
 
 
 def _parquet(file: Path, content: bytes) -> pd.DataFrame:
+    table, names = table_of(file, content)
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    # Columns that are not read are there by name, so that they can be told.
+    return frame.reindex(columns=names)
+
+
+def table_of(file: Path, content: bytes) -> tuple[Any, list[str]]:
+    """Read a Parquet file as columns, within the cap on what it unpacks to; those of candles, and the names of all.
+
+    Raises
+    ------
+    FeedError
+        Where it cannot be read or is too large; names it.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -353,9 +392,7 @@ def _parquet(file: Path, content: bytes) -> pd.DataFrame:
         stated = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         # Repeated values take no room in the file, but eight bytes each in memory.
         if max(stated, 8 * about.num_rows * about.num_columns) <= SIZE_CAP:
-            frame: pd.DataFrame = opened.read(columns=list(COLUMNS)).to_pandas(ignore_metadata=True)
-            # Columns that are not read are there by name, so that they can be told.
-            return frame.reindex(columns=opened.schema_arrow.names)
+            return opened.read(columns=list(COLUMNS)), opened.schema_arrow.names
     except FeedError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:

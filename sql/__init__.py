@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-KINDS = ("tables", "queries", "checks", "commands")
+KINDS = ("tables", "queries", "checks", "commands", "loads")
 _MIGRATION = re.compile(r"^(?P<version>\d{4})_[a-z_]+\.sql$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _COLUMN = re.compile(r"^    (?P<name>[a-z_0-9]+) (?P<type>[a-z]+)(?P<required> not null)?,? -- (?P<meaning>.+)$")
@@ -62,7 +62,7 @@ def text(kind: str, name: str) -> str:
     Parameters
     ----------
     kind
-        ``tables``, ``queries``, ``checks`` or ``commands``.
+        ``tables``, ``queries``, ``checks``, ``commands`` or ``loads``.
     name
         File name without its ending.
 

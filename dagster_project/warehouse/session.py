@@ -46,6 +46,15 @@ class Session:
             raise WarehouseError(f"{name}: commands change rows and belong into a transaction")
         return int(self._connection.execute(sql.text("commands", name), parameters).fetchall()[0][0])
 
+    def load(self, name: str, incoming: Any, **parameters: Any) -> int:
+        """Run ``sql/loads/<name>.sql`` over columns named ``incoming``, inside a transaction; rows that it wrote.
+
+        For whole histories: the statement itself says what makes its rows fit the table, nothing is compared here.
+        """
+        if not self._is_open:
+            raise WarehouseError(f"{name}: loads write rows and belong into a transaction")
+        return self._with_incoming(incoming, sql.text("loads", name), parameters)
+
     def _run(self, kind: str, name: str, parameters: dict[str, Any]) -> pd.DataFrame:
         return self._connection.execute(sql.text(kind, name), parameters or None).df()
 
@@ -222,10 +231,10 @@ class Session:
                 )
         return frame[names]
 
-    def _with_incoming(self, frame: pd.DataFrame, statement: str) -> int:
+    def _with_incoming(self, frame: Any, statement: str, parameters: dict[str, Any] | None = None) -> int:
         self._connection.register("incoming", frame)
         try:
-            written = int(self._connection.execute(statement).fetchall()[0][0])
+            written = int(self._connection.execute(statement, parameters).fetchall()[0][0])
             self._has_written = self._has_written or written > 0
             return written
         finally:

@@ -214,7 +214,9 @@ def test_a_loosening_waits_for_a_second_source(
     path = tmp_path / "small.toml"
 
     def decided(settings: Settings) -> pd.Series:
-        ending = run_nightly(settings, date.fromisoformat(DAY), select=(*STAGES, "fit_reference", "recommendation"), is_trial=True)
+        ending = run_nightly(
+            settings, date.fromisoformat(DAY), select=(*STAGES, "fit_reference", "recommendation"), is_trial=True
+        )
         assert ending.error is None, ending.error
         rows = dump(settings)["recommendation"]
         mine = rows[(rows["config_hash"] == settings.config_hash) & (rows["symbol"] == "AAA")]

@@ -219,7 +219,7 @@ def test_core_reads_no_clock_file_or_randomness() -> None:
 
 
 def test_sql_files_are_lower_case_with_a_header() -> None:
-    kinds = {"tables": "table", "queries": "query", "checks": "check", "commands": "command"}
+    kinds = {"tables": "table", "queries": "query", "checks": "check", "commands": "command", "loads": "load"}
     bad = []
     for path in sorted((ROOT / "sql").rglob("*.sql")):
         text = path.read_text(encoding="utf-8")
