@@ -109,8 +109,9 @@ class ColumnFile:
         columns |= {"date": day, "symbol": named, "volume_unit": kept["volume_unit"].combine_chunks()}
         columns |= {name: kept[name].cast(pyarrow.float64()) for name in market_feed.NUMBERS}
         made = pyarrow.table(columns)
-        # In parts that threads can share.
-        return pyarrow.Table.from_batches(made.to_batches(max_chunksize=1 << 16), made.schema)
+        # As a stream: the store holds on to what it was given until the transaction ends, and of a stream nothing is
+        # left when it has been read.
+        return pyarrow.RecordBatchReader.from_batches(made.schema, iter(made.to_batches(max_chunksize=1 << 16)))
 
     def rows(self, ids: dict[str, str], at: np.ndarray[Any, Any]) -> pd.DataFrame:
         """Return some rows as the slow way reads them, with their numbers in the file."""
