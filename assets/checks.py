@@ -25,6 +25,7 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "threshold": ("budget_parts", "threshold_invalid_set"),
 }
 WARNING: dict[str, tuple[str, ...]] = {
+    "candle": ("candle_revised",),
     "price": ("price_disputed", "feed_stale", "feed_quarantined"),
     "volatility_forecast": ("rung_share",),
 }

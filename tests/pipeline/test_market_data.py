@@ -73,7 +73,8 @@ def test_a_first_load(short: Settings, candles: pd.DataFrame) -> None:
     on_prices = ("grain", "broken", "disputed")
     on_feeds = ("feed_stale", "feed_quarantined")
     assert passed == dict.fromkeys(
-        ["candle_grain", "candle_revisions", *(f"price_{name}" for name in on_prices), *on_feeds], True
+        ["candle_grain", "candle_revisions", "candle_revised", *(f"price_{name}" for name in on_prices), *on_feeds],
+        True,
     )
 
 

@@ -169,7 +169,10 @@ def test_a_market_without_its_bar_is_told_to_the_operators_alone(lay: Lay, candl
     place, server = lay()
     day = "2022-06-01"
     path = place.folder / "late.parquet"
-    punctual = candles[candles["symbol"] == "AAA"].tail(1).assign(date=pd.Timestamp(day))
+    last = candles[candles["symbol"] == "AAA"].tail(1)
+    # The bar before once more would be refused as that.
+    prices = {name: last[name] * 1.001 for name in ("open", "high", "low", "close")}
+    punctual = last.assign(date=pd.Timestamp(day), **prices)
     pd.concat([candles, punctual], ignore_index=True).to_parquet(path, index=False)
     chosen = [word for stage in BEFORE_REPORT for word in ("--stage", stage)]
     told = place("report", "--as-of", day, "--candles", str(path), *chosen)

@@ -19,6 +19,20 @@ def store(tmp_path: Path) -> Warehouse:
     return Warehouse(path=str(tmp_path / "store" / "plimsoll.duckdb"), lock_wait_seconds=0.2)
 
 
+VERSION_4 = """
+drop table bar_verdict;
+drop table feed_span;
+drop table feed_score;
+alter table price drop column venue_count;
+alter table price drop column feed_status;
+alter table price drop column dispersion_bp;
+alter table price drop column stress_low_usd;
+alter table price drop column venue_low_usd;
+insert into price by name select
+    date '2022-05-31' as date, 'AAA' as symbol, 'test' as source, 1.5 as low_usd, 2.5 as close_usd, 1 as bar_number,
+    0 as gap_sessions, false as is_return_valid, true as is_known_at_assumed, 'h' as price_hash;
+update schema_version set version = 4;
+"""
 VERSION_3 = """
 drop table candle_hour;
 drop table candle_hour_quarantine;
@@ -60,6 +74,7 @@ def as_version_1(store: Warehouse) -> None:
     with store.session():
         pass
     with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_4)
         connection.execute(VERSION_3)
         connection.execute(VERSION_2)
         connection.execute(VERSION_1)
@@ -70,6 +85,7 @@ def as_version_2(store: Warehouse) -> None:
     with store.session():
         pass
     with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_4)
         connection.execute(VERSION_3)
         connection.execute(VERSION_2)
         connection.execute(MAIL_2)
@@ -80,6 +96,9 @@ def test_a_store_of_the_first_version_is_brought_up_and_keeps_its_rows(store: Wa
     with store.session() as session:
         row = session.everything("volatility_fit").iloc[0]
         assert len(session.everything("fit_reference")) == 0
+        price = session.everything("price").iloc[0]
+    assert (price["close_usd"], price["venue_count"], price["feed_status"]) == (2.5, 1, "single source")
+    assert (price["venue_low_usd"], price["stress_low_usd"]) == (1.5, 1.5)
     assert (row["symbol"], row["alpha"], row["beta"], row["loglikelihood"]) == ("AAA", 0.05, 0.9, -500.25)
     assert (row["gamma"], row["limits"]) == (0.0, "") and np.isnan(row["lam"]) and np.isnan(row["optimum_gap"])
     with store.session() as session:
@@ -99,7 +118,7 @@ def test_mails_of_the_second_version_are_files_that_no_server_gets(store: Wareho
     assert str(row["changed_at"].date()) == "2022-06-01"
 
 
-@pytest.mark.parametrize("step", ["migration 2", "migration 3", "migration 4"])
+@pytest.mark.parametrize("step", ["migration 2", "migration 3", "migration 4", "migration 5"])
 def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_store(store: Warehouse, step: str) -> None:
     as_version_1(store)
     code = f"from dagster_project.warehouse import Warehouse\nwith Warehouse(path={store.path!r}).session(): pass"

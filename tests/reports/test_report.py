@@ -223,6 +223,17 @@ def test_a_report_reads_nothing_from_outside(
         render.render(built)
 
 
+@pytest.mark.parametrize(
+    "link",
+    ['<link rel="attachment" href="file:///etc/hostname">', '<a rel="attachment" href="file:///etc/hostname">x</a>'],
+)
+def test_no_link_attaches_a_file(built: ReportView, monkeypatch: pytest.MonkeyPatch, link: str) -> None:
+    real = render.html
+    monkeypatch.setattr(render, "html", lambda v: real(v).replace("<body>", f"<body>{link}"))
+    with pytest.raises(render.RenderError, match="reads nothing from outside"):
+        render.render(built)
+
+
 RENDER = """
 import hashlib, pathlib, pickle, sys
 sys.path.insert(0, sys.argv[2])
