@@ -39,10 +39,12 @@ PART_OFF_SPAN = 0.08
 PART_ROOM = 0.35
 KIN_DISTANCE = 15e-4
 GAP_FLOOR = 20e-4
-LONE_GAP_FLOOR = 80e-4
+LONE_GAP_FLOOR = 120e-4
 LONE_GAP_TIMES = 6.0
 LONE_VOLUME_SHARE = float(np.log(0.8))
-WIDE_GAP_FLOOR = 90e-4
+LONE_SIGMAS, LONE_RETURN = 10.0, 0.03
+VETO_SHARE = 0.1
+WIDE_GAP_FLOOR = 120e-4
 WIDE_GAP_TIMES = 8.0
 WIDE_VOLUME = float(np.log(1.5))
 
@@ -200,13 +202,14 @@ def _part_days(panel: Panel, own: Own, peers: Peers) -> list[Found]:
     is_plain = (gap > STRONG_GAP_TIMES * own.usual_gap) & (gap > PART_OFF_SIGMAS * own.sigma)
     by_noise = np.where(is_plain, 1.0, PART_VOLUME_SCALES) * usual_surplus
     deficit = np.fmin(PART_VOLUME_SHARE, -np.where(np.isfinite(by_noise), by_noise, 0.0))
-    inside &= np.where(np.isfinite(surplus), surplus < deficit, is_narrow | thin)
     off = np.abs(c - best.c)
     inside &= off > np.fmax(PART_OFF_SIGMAS * own.sigma, PART_OFF_SPAN * (best.h - best.low))
-    meets = np.abs(own.o_next - best.c) < 0.5 * off
+    misses = np.abs(own.o_next - best.c)
+    inside &= np.where(np.isfinite(surplus), surplus < deficit, is_narrow | thin)
     tight = np.fmax(GAP_FLOOR, np.fmin(best.limit, GAP_TIMES * best.usual))
-    by_gap = (own.until == 1) & (np.abs(own.gap_next) > gap_limit) & inside & meets & (off > tight)
+    by_gap = (gap > gap_limit) & inside & (misses < 0.5 * off) & (off > tight)
     by_gap &= (best.usual < KIN_DISTANCE) | (is_plain & np.isfinite(surplus))
+    by_gap &= own.until == 1
     out += found(
         PART_DAY,
         "the next open meets the other source's close and not this one, which lies within the day",
@@ -223,10 +226,12 @@ def _part_days(panel: Panel, own: Own, peers: Peers) -> list[Found]:
     is_wide &= own.log_volume - own.usual_volume < WIDE_VOLUME
     has_kin = best.usual < KIN_DISTANCE
     lone = (own.until == 1) & ~has_kin & (gap > alone) & (thin | is_wide)
-    lone &= ~(np.abs(own.o_next - best.c) >= off)
+    # A reference that usually lies further away than a part of this gap cannot say that the close was right.
+    lone &= ~((misses >= off) & (best.usual < VETO_SHARE * gap))
     # A part of a day misses no more than a day's move; and the next bar must not be the one that is wrong.
-    lone &= (np.abs(own.r) < SPIKE_SIGMAS * own.sigma) & (gap < SPIKE_SIGMAS * own.sigma)
-    lone &= (np.abs(own.r_next) > 0.1 * gap) & (own.o_next != panel.o)
+    most = np.fmax(SPIKE_SIGMAS, LONE_SIGMAS) * own.sigma
+    lone &= (np.abs(own.r) < most) & (gap < most)
+    lone &= (np.abs(own.r_next) > LONE_RETURN * gap) & (own.o_next != panel.o)
     return out + found(
         PART_DAY,
         "the next open does not meet the close, and the volume is a part of the usual",
