@@ -18,8 +18,9 @@ from assets import prices as asset_prices
 from assets._table import table_metadata
 from assets.thresholds import product_specs
 from dagster_project import calendars
+from dagster_project.markets import Market
 from dagster_project.progress import step
-from dagster_project.settings import Market, Settings
+from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 from plimsoll import consensus, liquidation, overshoot, recommendations, thresholds
 from plimsoll.budget import ProductSpec

@@ -13,8 +13,9 @@ import pandas as pd
 import plimsoll
 from assets import _run
 from assets._table import table_metadata
+from dagster_project.markets import Lending, Market, Perpetual
 from dagster_project.progress import step
-from dagster_project.settings import Lending, Market, Perpetual, Settings
+from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 from plimsoll import budget, consensus, liquidation, overshoot
 from plimsoll.budget import BudgetSpec, ProductSpec

@@ -18,8 +18,9 @@ from assets import _run
 from assets._table import table_metadata
 from dagster_project import calendars
 from dagster_project.compute import Compute
+from dagster_project.markets import Market
 from dagster_project.progress import step
-from dagster_project.settings import Market, Settings
+from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 from plimsoll import returns, volatility
 from plimsoll.volatility import VolatilityFit, VolatilitySpec, WalkForward

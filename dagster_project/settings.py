@@ -1,8 +1,8 @@
 """Settings: the knobs of ``config/*.toml`` as one typed, immutable model.
 
 What lives here: reading, validating and hashing a configuration, and where a profile's files lie.
-What does not: where candles come from (``sources``), formulas (``plimsoll``), defaults that depend on data,
-connections.
+What does not: where candles come from (``sources``), what a market is used for (``markets``), formulas (``plimsoll``),
+defaults that depend on data, connections.
 """
 
 import hashlib
@@ -13,17 +13,16 @@ import tomllib
 from datetime import date, timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from dagster_project.acknowledgements import Monitoring
+from dagster_project.markets import SYMBOL, Bps, Fraction, Market
 from dagster_project.sources import VARIABLE, Source
 from dagster_project.sources import Strict as _Strict
 
-SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
 PROFILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
 ADDRESS = re.compile(r"^[^@\s,;<>()\[\]\\\"]{1,64}@[A-Za-z0-9.-]{1,190}$")
 DOMAIN = re.compile(r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")
@@ -33,19 +32,9 @@ SCHEDULER = re.compile(r"^(tcp|tls)://[A-Za-z0-9.\[\]:-]{1,190}:\d{1,5}$")
 IN_ADDRESS = re.compile(r"[^/\s:@'\"]+:[^/\s@'\"]+(?=@)")
 CONFIG_SIZE_CAP = 1_000_000
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Bps = Annotated[int, Field(ge=0, le=1_000_000)]
-
 
 class SettingsError(ValueError):
     """A configuration cannot be used; the message names the file and the key."""
-
-
-class Product(StrEnum):
-    """What a market is used for."""
-
-    lending = "lending"
-    perpetual = "perpetual"
 
 
 class Profile(_Strict):
@@ -146,84 +135,6 @@ class BudgetKnobs(_Strict):
     hysteresis_down_steps: Annotated[int, Field(ge=0, le=20)] = 1
     hysteresis_up_steps: Annotated[int, Field(ge=0, le=20)] = 2
     cap_bps_by_class: dict[str, Bps] = Field(default={"major": 8800, "large": 8000, "other": 7000, "stable": 9000})
-
-
-class LendingInForce(_Strict):
-    """Parameters in force at a lending venue, as basis points, with the day they were read."""
-
-    venue: str
-    read_on: date
-    lt_bps: Annotated[int, Field(gt=0, lt=10_000)]
-    ltv_bps: Annotated[int, Field(gt=0, lt=10_000)]
-    bonus_bps: Bps
-
-    @model_validator(mode="after")
-    def _coupling(self) -> Self:
-        if self.ltv_bps >= self.lt_bps:
-            raise ValueError(f"ltv_bps {self.ltv_bps} must lie below lt_bps {self.lt_bps}")
-        if self.lt_bps * (10_000 + self.bonus_bps) > 10_000 * 10_000:
-            raise ValueError(f"lt_bps {self.lt_bps} with bonus_bps {self.bonus_bps}: LT x (1 + bonus) exceeds 1")
-        return self
-
-
-class PerpetualInForce(_Strict):
-    """Margins in force at a perpetual venue for the design size, as basis points."""
-
-    venue: str
-    read_on: date
-    mm_bps: Annotated[int, Field(gt=0, lt=10_000)]
-    im_bps: Annotated[int, Field(gt=0, le=10_000)]
-
-    @model_validator(mode="after")
-    def _coupling(self) -> Self:
-        if self.im_bps <= self.mm_bps:
-            raise ValueError(f"im_bps {self.im_bps} must lie above mm_bps {self.mm_bps}")
-        return self
-
-
-class Lending(_Strict):
-    """The market as collateral (long side) or as debt (short side)."""
-
-    notional_usd: Annotated[float, Field(gt=0)]
-    horizon_hours: Annotated[float, Field(gt=0, le=24)] = 1.0
-    tail_probability_bps: Literal[500, 100, 50, 10] = 100
-    oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.005
-    fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.001
-    in_force: LendingInForce | None = None
-
-
-class Perpetual(_Strict):
-    """The market as a linear perpetual."""
-
-    notional_usd: Annotated[float, Field(gt=0)]
-    horizon_hours: Annotated[float, Field(gt=0, le=24)] = 0.25
-    tail_probability_bps: Literal[500, 100, 50, 10] = 100
-    oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.0025
-    fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.0005
-    funding_p95_per_8h: Annotated[float, Field(ge=0, lt=0.1)] = 0.0003
-    in_force: PerpetualInForce | None = None
-
-
-class Market(_Strict):
-    """One market: identity, calendar, class, liquidity and what it is used for."""
-
-    name: str
-    source_symbol: str | None = None
-    calendar: str
-    market_class: Literal["major", "large", "other", "stable"] = "other"
-    is_close_only: bool = False
-    listing_days_dropped: Annotated[int, Field(ge=0, le=60)] = 10
-    assumed_adv_usd: Annotated[float, Field(gt=0)] | None = None
-    adv_haircut: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    note: str = ""
-    lending: Lending | None = None
-    perpetual: Perpetual | None = None
-
-    @model_validator(mode="after")
-    def _used(self) -> Self:
-        if self.lending is None and self.perpetual is None:
-            raise ValueError("needs a [lending] or a [perpetual] table: a market without use has no threshold")
-        return self
 
 
 class Recipients(_Strict):

@@ -1,0 +1,96 @@
+"""Markets: what is configured of one market, its uses and the parameters in force.
+
+What lives here: the tables ``[markets.X]`` and below. What does not: the other tables (``settings``), where candles
+come from (``sources``), what a venue allows (``venue_files``).
+"""
+
+import re
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dagster_project.sources import Strict as _Strict
+
+SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Bps = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class LendingInForce(_Strict):
+    """Parameters in force at a lending venue, as basis points, with the day they were read."""
+
+    venue: str
+    read_on: date
+    lt_bps: Annotated[int, Field(gt=0, lt=10_000)]
+    ltv_bps: Annotated[int, Field(gt=0, lt=10_000)]
+    bonus_bps: Bps
+
+    @model_validator(mode="after")
+    def _coupling(self) -> Self:
+        if self.ltv_bps >= self.lt_bps:
+            raise ValueError(f"ltv_bps {self.ltv_bps} must lie below lt_bps {self.lt_bps}")
+        if self.lt_bps * (10_000 + self.bonus_bps) > 10_000 * 10_000:
+            raise ValueError(f"lt_bps {self.lt_bps} with bonus_bps {self.bonus_bps}: LT x (1 + bonus) exceeds 1")
+        return self
+
+
+class PerpetualInForce(_Strict):
+    """Margins in force at a perpetual venue for the design size, as basis points."""
+
+    venue: str
+    read_on: date
+    mm_bps: Annotated[int, Field(gt=0, lt=10_000)]
+    im_bps: Annotated[int, Field(gt=0, le=10_000)]
+
+    @model_validator(mode="after")
+    def _coupling(self) -> Self:
+        if self.im_bps <= self.mm_bps:
+            raise ValueError(f"im_bps {self.im_bps} must lie above mm_bps {self.mm_bps}")
+        return self
+
+
+class Lending(_Strict):
+    """The market as collateral (long side) or as debt (short side)."""
+
+    notional_usd: Annotated[float, Field(gt=0)]
+    horizon_hours: Annotated[float, Field(gt=0, le=24)] = 1.0
+    tail_probability_bps: Literal[500, 100, 50, 10] = 100
+    oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.005
+    fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.001
+    in_force: LendingInForce | None = None
+
+
+class Perpetual(_Strict):
+    """The market as a linear perpetual."""
+
+    notional_usd: Annotated[float, Field(gt=0)]
+    horizon_hours: Annotated[float, Field(gt=0, le=24)] = 0.25
+    tail_probability_bps: Literal[500, 100, 50, 10] = 100
+    oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.0025
+    fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.0005
+    funding_p95_per_8h: Annotated[float, Field(ge=0, lt=0.1)] = 0.0003
+    in_force: PerpetualInForce | None = None
+
+
+class Market(_Strict):
+    """One market: identity, calendar, class, liquidity and what it is used for."""
+
+    name: str
+    source_symbol: str | None = None
+    calendar: str
+    market_class: Literal["major", "large", "other", "stable"] = "other"
+    is_close_only: bool = False
+    listing_days_dropped: Annotated[int, Field(ge=0, le=60)] = 10
+    assumed_adv_usd: Annotated[float, Field(gt=0)] | None = None
+    adv_haircut: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    note: str = ""
+    lending: Lending | None = None
+    perpetual: Perpetual | None = None
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.lending is None and self.perpetual is None:
+            raise ValueError("needs a [lending] or a [perpetual] table: a market without use has no threshold")
+        return self
