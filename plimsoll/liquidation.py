@@ -4,6 +4,7 @@ What lives here: every equation between a log move and a threshold, a bonus, a m
 What does not: estimates of the move (``overshoot``, ``tails``), rounding and validity of sets (``thresholds``).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,8 +73,128 @@ def horizon_hours(
     ndarray
         Hours; NaN where traded value is unknown.
     """
+    sale = sale_hours(notional_usd=notional_usd, adv_usd=adv_usd, participation=participation)
+    return np.maximum(floor_hours, _floats(base_hours) + sale)
+
+
+def sale_hours(*, notional_usd: ArrayLike, adv_usd: ArrayLike, participation: float) -> Floats:
+    r"""Time with the variance of selling a size linearly, :math:`\tfrac{24}{3}\,\frac{N}{\rho\,ADV}` hours.
+
+    Parameters
+    ----------
+    notional_usd, adv_usd
+        Size of the liquidation and daily traded value.
+    participation
+        Share of traded value that may be taken.
+
+    Returns
+    -------
+    ndarray
+        Hours; NaN where traded value is unknown.
+    """
     days = _floats(notional_usd) / (participation * _floats(adv_usd))
-    return np.maximum(floor_hours, _floats(base_hours) + HOURS_A_DAY * days / SELLING_VARIANCE_SHARE)
+    return HOURS_A_DAY * days / SELLING_VARIANCE_SHARE
+
+
+def rounds(close_factor: float, target: float) -> int:
+    r"""Count the liquidations until a share of the debt is left, :math:`n=\lceil\ln(target)/\ln(1-\kappa)\rceil`.
+
+    Parameters
+    ----------
+    close_factor
+        Kappa in (0, 1]: share of the debt that one liquidation may repay; 1 repays all at once.
+    target
+        Share of the debt that may be left, in (0, 1).
+
+    Raises
+    ------
+    ValueError
+        Where one lies outside its bounds; names it.
+    """
+    if not 0 < close_factor <= 1:
+        raise ValueError(f"close_factor {close_factor:g}: above 0 and at most 1")
+    if not 0 < target < 1:
+        raise ValueError(f"target {target:g}: above 0 and below 1")
+    if close_factor == 1:
+        return 1
+    needed = math.log(target) / math.log1p(-close_factor)
+    # A quotient that is whole but for rounding needs no further round.
+    whole = round(needed)
+    return whole if whole >= 1 and math.isclose(needed, whole, rel_tol=1e-12) else math.ceil(needed)
+
+
+@dataclass(frozen=True)
+class HorizonParts:
+    """The horizon part by part, hours; the parts sum to ``total``.
+
+    Attributes
+    ----------
+    oracle, keeper, auction
+        Until the price is on chain, until somebody acts, and all rounds of auctions or partial liquidations.
+    sale
+        Time with the variance of selling the size linearly.
+    floor
+        What the shortest horizon adds to the sum.
+    total
+        The horizon.
+    """
+
+    oracle: Floats
+    keeper: Floats
+    auction: Floats
+    sale: Floats
+    floor: Floats
+    total: Floats
+
+
+def horizon_parts(
+    *,
+    oracle_hours: ArrayLike,
+    keeper_hours: ArrayLike,
+    auction_hours: ArrayLike,
+    round_count: int = 1,
+    sale: ArrayLike = 0.0,
+    floor_hours: float = 0.0,
+) -> HorizonParts:
+    r"""Sum the horizon from its parts.
+
+    .. math:: \tau = \max\left(\tau_{min},\ \tau_{oracle} + \tau_{keeper} + n\,\tau_{auction} + T_{liq}/3\right)
+
+    Parameters
+    ----------
+    oracle_hours, keeper_hours
+        Inclusion delay of an update, and blocks until a liquidation is in, both under stress.
+    auction_hours
+        One auction until its discount reaches the least bonus, or one round of partial liquidation.
+    round_count
+        n, of `rounds`; rounds follow each other, so that their times add.
+    sale
+        `sale_hours` of the size.
+    floor_hours
+        Shortest horizon.
+
+    Returns
+    -------
+    HorizonParts
+        NaN where a part is unknown. ``total`` is `horizon_hours` whose base is oracle, keeper and auctions together.
+
+    Raises
+    ------
+    ValueError
+        Where a part is negative, or there is no round; names it.
+    """
+    named = {"oracle_hours": oracle_hours, "keeper_hours": keeper_hours, "auction_hours": auction_hours, "sale": sale}
+    for name, value in named.items():
+        if (_floats(value) < 0).any():
+            raise ValueError(f"{name}: hours are not negative")
+    if round_count < 1:
+        raise ValueError(f"round_count {round_count}: at least one round")
+    oracle, keeper, auction, sold = np.broadcast_arrays(
+        _floats(oracle_hours), _floats(keeper_hours), round_count * _floats(auction_hours), _floats(sale)
+    )
+    needed = oracle + keeper + auction + sold
+    total = np.maximum(floor_hours, needed)
+    return HorizonParts(oracle, keeper, auction, sold, total - needed, total)
 
 
 def square_root_impact(

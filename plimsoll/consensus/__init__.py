@@ -18,6 +18,7 @@ from plimsoll.consensus.oracle import (
     effective_deviation,
     latency_worth_bp,
     oracle_error_days,
+    staleness_term,
 )
 from plimsoll.consensus.prices import consensus_prices
 from plimsoll.consensus.scores import FeedScore, FeedState, feed_score, feed_state, quarantined
@@ -46,5 +47,6 @@ __all__ = [
     "pair_limit",
     "prices_by_year",
     "quarantined",
+    "staleness_term",
     "vote",
 ]
