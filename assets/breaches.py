@@ -12,9 +12,9 @@ import pandas as pd
 
 import plimsoll
 from assets import _run
+from assets._budget import chosen_quantiles
 from assets._table import table_metadata
 from assets.overshoot import panel_hashes
-from assets.thresholds import chosen_quantiles
 from dagster_project.progress import step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse

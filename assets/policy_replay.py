@@ -9,8 +9,8 @@ import pandas as pd
 
 import plimsoll
 from assets import _run
+from assets._budget import product_specs
 from assets.recommendations import absorbed_in_force, live_set
-from assets.thresholds import product_specs
 from dagster_project.settings import Settings
 from plimsoll import breaches
 from plimsoll.budget import ProductSpec
@@ -90,7 +90,7 @@ def _budget(settings: Settings, symbol: str, spec: ProductSpec, side: str, rows:
         {
             "target_date": known["target_date"].to_numpy(),
             "depth": known["trigger_depth"].to_numpy(np.float64),
-            "costs_log": (known["lambda_oracle"] + known["lambda_slippage"] + known["lambda_fee"]).to_numpy(np.float64),
+            "costs_log": (known["lambda_total"] - known["lambda_move"]).to_numpy(np.float64),
             CHAMPION: (known["lambda_move"] * to_a_day).to_numpy(np.float64),
             QUANTILE_FORM: (known["x_quantile"] * to_a_day).to_numpy(np.float64),
             IN_FORCE: stands,

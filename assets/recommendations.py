@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 import plimsoll
 from assets import _run, checks
 from assets import prices as asset_prices
+from assets._budget import product_specs
 from assets._table import table_metadata
-from assets.thresholds import product_specs
 from dagster_project import calendars
 from dagster_project.markets import Market
 from dagster_project.progress import step

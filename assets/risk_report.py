@@ -12,6 +12,7 @@ import pandas as pd
 
 import plimsoll
 from assets import _run, checks, policy_replay, severity, trial
+from assets._budget import beside
 from assets._table import table_metadata
 from assets.recommendations import in_force_rows
 from assets.thresholds import sensitivities, worth_rows
@@ -92,7 +93,14 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         triggers=_slim(facts[_is_trigger(facts)], SHOWN["triggers"]).reset_index(drop=True),
         breaches=facts[facts["is_breach"] & facts["series"].isin(LOGGED_SERIES)].reset_index(drop=True),
         recommendations=recommendations,
-        sensitivities=sensitivities(settings, prices, frames["forecasts"], frames["overshoot_quantiles"]),
+        sensitivities=sensitivities(
+            settings,
+            prices,
+            frames["forecasts"],
+            frames["overshoot_quantiles"],
+            frames["thresholds"],
+            beside(session, settings, day),
+        ),
         quarantine=session.query("quarantine", last=day),
         checks=gates,
         in_force=in_force_rows(settings),

@@ -13,8 +13,8 @@ import pandas as pd
 
 import plimsoll
 from assets import _run
+from assets._budget import product_specs
 from assets.recommendations import absorbed_in_force, live_set
-from assets.thresholds import product_specs
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session
 from plimsoll import monitoring

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dagster_project.sources import Strict as _Strict
+from plimsoll.liquidation import rounds
 
 SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
 
@@ -51,22 +52,91 @@ class PerpetualInForce(_Strict):
         return self
 
 
-class Lending(_Strict):
-    """The market as collateral (long side) or as debt (short side)."""
+Hours = Annotated[float, Field(ge=0, le=24)]
+
+
+class Latency(_Strict):
+    """What the time from trigger to execution is made of, without the time to sell (M-11)."""
+
+    oracle_hours: Hours
+    keeper_hours: Hours
+    auction_hours: Hours = 0.0
+    round_hours: Hours = 0.0
+    close_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    remaining_share: Fraction = 0.05
+
+    @property
+    def selling_hours(self) -> float:
+        """Auction, or rounds of partial liquidation until no more than ``remaining_share`` is left."""
+        return self.auction_hours + self.round_hours * rounds(self.close_factor, self.remaining_share)
+
+    @property
+    def total_hours(self) -> float:
+        """Sum of the parts."""
+        return self.oracle_hours + self.keeper_hours + self.selling_hours
+
+
+class Pool(_Strict):
+    """A constant-product pool in which collateral may be sold, with the day it was read."""
+
+    read_on: date
+    base_units: Annotated[float, Field(gt=0)]
+    usd: Annotated[float, Field(gt=0)]
+    fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.003
+
+
+class Exposure(_Strict):
+    """Who holds how much of a lending market: what its caps are judged by."""
+
+    supplied_usd: Annotated[float, Field(gt=0)] | None = None
+    borrowed_usd: Annotated[float, Field(gt=0)] | None = None
+    largest_wallets_share: Fraction = 0.30
+    co_triggered_share: Annotated[float, Field(ge=0, lt=1)] = 0.10
+
+
+class Use(_Strict):
+    """What both uses of a market have in common."""
 
     notional_usd: Annotated[float, Field(gt=0)]
     horizon_hours: Annotated[float, Field(gt=0, le=24)] = 1.0
+    latency: Latency | None = None
+    oracle_age_hours: Hours = 0.0
+    pool: Pool | None = None
+
+    @model_validator(mode="after")
+    def _one_horizon(self) -> Self:
+        if self.latency is not None and "horizon_hours" in self.model_fields_set:
+            raise ValueError("say horizon_hours or [latency], not both: the parts sum to the horizon")
+        if self.latency is not None and not 0 < self.latency.total_hours <= 24:
+            raise ValueError(f"latency sums to {self.latency.total_hours:g} hours: must lie above 0 and within a day")
+        return self
+
+    @property
+    def base_hours(self) -> float:
+        """Trigger to execution without the time to sell."""
+        return self.horizon_hours if self.latency is None else self.latency.total_hours
+
+
+class Lending(Use):
+    """The market as collateral (long side) or as debt (short side)."""
+
+    venue: str = "aave_v3"
+    bonus_notional_usd: Annotated[float, Field(gt=0)] | None = None
+    exposure: Exposure = Exposure()
     tail_probability_bps: Literal[500, 100, 50, 10] = 100
     oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.005
     fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.001
     in_force: LendingInForce | None = None
 
 
-class Perpetual(_Strict):
-    """The market as a linear perpetual."""
+class Perpetual(Use):
+    """The market as a perpetual, margined in dollars (linear) or in the coin (inverse)."""
 
-    notional_usd: Annotated[float, Field(gt=0)]
+    venue: str = "binance_usdm"
     horizon_hours: Annotated[float, Field(gt=0, le=24)] = 0.25
+    contract: Literal["linear", "inverse"] = "linear"
+    largest_notional_usd: Annotated[float, Field(gt=0)] | None = None
+    tiers: Annotated[int, Field(ge=1, le=20)] = 6
     tail_probability_bps: Literal[500, 100, 50, 10] = 100
     oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.0025
     fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.0005

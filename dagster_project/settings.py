@@ -122,6 +122,11 @@ class BudgetKnobs(_Strict):
     """What may be lost, and the grid that parameters stand on (M-10 and after)."""
 
     es_budget: Annotated[float, Field(gt=0, lt=0.1)] = 0.0002
+    smoothing: Literal["floor", "blend", "buffer", "none"] = "floor"
+    stress_weight: Annotated[float, Field(ge=0.25, le=1)] = 0.25
+    buffer_share: Annotated[float, Field(ge=0.25, le=2)] = 0.25
+    replenish_days: Annotated[int, Field(ge=1, le=1000)] = 60
+    model_gate: bool = True
     participation: Fraction = 0.05
     impact_coefficient: Annotated[float, Field(gt=0, le=5)] = 1.0
     protocol_share: Annotated[float, Field(ge=0, lt=1)] = 0.10

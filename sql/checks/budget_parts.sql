@@ -12,6 +12,6 @@ where
     and methodology = $methodology
     and config_hash = $config_hash
     and abs(
-        lambda_move + lambda_oracle + lambda_slippage + lambda_fee + lambda_model - lambda_total
+        lambda_move + lambda_oracle + lambda_slippage + lambda_fee + lambda_model + lambda_smoothing - lambda_total
     ) > 1e-12
 order by as_of, symbol, product, side

@@ -12,7 +12,7 @@ from tests_support import dump, make_profile
 from assets import prices as asset_prices
 from assets._run import Run
 from assets.recommendations import state_of
-from assets.thresholds import oracle_errors, product_specs
+from assets._budget import oracle_errors, product_specs
 from dagster_project import settings as settings_module
 from dagster_project.changes import STAGES
 from dagster_project.definitions import build_defs, warehouse_of

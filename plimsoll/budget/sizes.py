@@ -1,0 +1,62 @@
+"""One day's budget over many sizes: what tiers, caps and depth are made from.
+
+What lives here: the budget of one row at any notional. What does not: tiers (``tiers``), caps (``caps``), the walk over
+days (``walk``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from plimsoll.budget.spec import BudgetSpec, ProductSpec
+from plimsoll.budget.walk import walk_budget
+
+Floats = NDArray[np.float64]
+Costs = Callable[[Floats], dict[str, Floats]]
+"""Sizes in USD to the columns ``slippage_book`` and ``slippage_pool`` of the budget."""
+
+
+@dataclass(frozen=True)
+class SizeBudget:
+    r"""The log loss budget of one market, product, side and day as a function of size, :math:`\Lambda(N)`.
+
+    Attributes
+    ----------
+    day
+        One row of what ``walk_budget`` takes.
+    product, side, spec
+        As there.
+    costs
+        Slippage of books and pools by size, or None where the law is all there is.
+    """
+
+    day: pd.DataFrame
+    product: ProductSpec
+    side: str
+    spec: BudgetSpec
+    costs: Costs | None = None
+
+    def rows(self, notional_usd: ArrayLike) -> pd.DataFrame:
+        """Return the whole threshold row of each size, in the order asked for.
+
+        Raises
+        ------
+        ValueError
+            Where the budget is not that of one day, or a size is not positive.
+        """
+        sizes = np.atleast_1d(np.asarray(notional_usd, dtype=np.float64))
+        if len(self.day) != 1:
+            raise ValueError(f"{len(self.day)} days: the budget over sizes is that of one day")
+        if not (np.isfinite(sizes) & (sizes > 0)).all():
+            raise ValueError(f"sizes {sizes.tolist()}: must be positive and finite")
+        many = self.day.loc[self.day.index.repeat(len(sizes))].reset_index(drop=True)
+        many = many.assign(notional_usd=sizes, **(self.costs(sizes) if self.costs is not None else {}))
+        return walk_budget(many, self.product, self.side, self.spec)
+
+    def __call__(self, notional_usd: ArrayLike) -> Floats:
+        """Return the budget of each size, log; NaN where the size cannot be absorbed or data are missing."""
+        rows = self.rows(notional_usd)
+        return np.asarray(rows["lambda_total"].where(rows["status"] == "ok"), dtype=np.float64)
