@@ -22,7 +22,7 @@ from dagster_project.markets import Market
 from dagster_project.progress import step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
-from plimsoll import consensus, liquidation, overshoot, recommendations, thresholds
+from plimsoll import consensus, implied, liquidation, overshoot, recommendations, thresholds
 from plimsoll.budget import ProductSpec
 from plimsoll.consensus import FeedState
 from plimsoll.recommendations import DecisionRules, LendingSet, PerpetualSet
@@ -109,7 +109,7 @@ def _implied(
     move = absorbed_in_force(live, product, side, row["lambda_slippage"])
     unit = row["sigma_eff_daily"] * (row["horizon_hours"] / 24.0) ** row["eta"]
     pool = events[(events["side"] == side) & (events["trigger_depth"] == row["trigger_depth"])]
-    return recommendations.implied_probability(pool["overshoot_sigma"].to_numpy(np.float64), float(move) / unit)
+    return implied.implied_probability(pool["overshoot_sigma"].to_numpy(np.float64), float(move) / unit)
 
 
 def live_set(market: Market, product: ProductSpec, side: str) -> LendingSet | PerpetualSet | None:

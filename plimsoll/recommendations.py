@@ -1,19 +1,16 @@
 """Recommendations: from the parameters in force and the budget's target to one jointly valid proposed set.
 
 What lives here: deciding a whole parameter set at once (threshold, then origination limit, then bonus; maintenance
-margin, then initial margin, then leverage), and the confidence that values in force imply. What does not: the rule for
-one parameter and rounding (``thresholds``), the budget itself (``budget``).
+margin, then initial margin, then leverage). What does not: the rule for one parameter and rounding (``thresholds``),
+the budget itself (``budget``), the confidence that values in force imply (``implied``).
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from plimsoll import liquidation, thresholds
 from plimsoll.thresholds import Proposal
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -243,28 +240,3 @@ def _stands(proposal: Proposal) -> int:
 
 def _withheld(parameter: str, in_force: int | None, lead: Proposal) -> Proposal:
     return Proposal(parameter, in_force, None, None, "withheld", lead.reason)
-
-
-def implied_probability(overshoots: Floats, k_live: float) -> tuple[float | None, str]:
-    """Chance that an overshoot exceeds what a value in force absorbs, from past triggers.
-
-    Parameters
-    ----------
-    overshoots
-        Pooled overshoots in sigmas at the depth used, shape (n,).
-    k_live
-        Sigmas that the value in force absorbs over its horizon.
-
-    Returns
-    -------
-    tuple
-        Probability and a note. Beyond the largest overshoot seen the probability is None and the note says
-        ``below 1/n``: no sample reaches there.
-    """
-    n = len(overshoots)
-    if n == 0:
-        return None, "no past triggers"
-    beyond = int(np.count_nonzero(overshoots > k_live))
-    if beyond == 0:
-        return None, f"below 1/{n}"
-    return beyond / n, ""

@@ -1,6 +1,5 @@
 """Recommendations: a parameter set is decided as one."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,13 +100,6 @@ def test_initial_margin_stays_above_maintenance(
     assert stands[1] > stands[0]
     if leverage.proposed is not None and leverage.proposed > 1:
         assert leverage.proposed * stands[1] <= 10_000
-
-
-def test_implied_probability_counts_and_says_where_no_sample_reaches() -> None:
-    pool = np.asarray([0.5, 1.0, 2.0, 4.0])
-    assert recommendations.implied_probability(pool, 1.5) == (0.5, "")
-    assert recommendations.implied_probability(pool, 4.0) == (None, "below 1/4")
-    assert recommendations.implied_probability(np.zeros(0), 1.0) == (None, "no past triggers")
 
 
 def test_a_missing_target_needs_a_reason() -> None:
