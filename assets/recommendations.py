@@ -22,7 +22,7 @@ from dagster_project.markets import Market
 from dagster_project.progress import step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
-from plimsoll import consensus, implied, liquidation, overshoot, recommendations, thresholds
+from plimsoll import consensus, implied, inverse, liquidation, overshoot, recommendations, thresholds
 from plimsoll.budget import ProductSpec
 from plimsoll.consensus import FeedState
 from plimsoll.recommendations import DecisionRules, LendingSet, PerpetualSet
@@ -92,7 +92,8 @@ def absorbed_in_force(
         return liquidation.absorbed_move_lending(
             lt=live.lt_bps / 1e4, bonus=live.bonus_bps / 1e4, oracle_deviation=deviation, side=side
         )
-    return liquidation.absorbed_move_perpetual(
+    carried = inverse.absorbed_move_inverse if product.contract == "inverse" else liquidation.absorbed_move_perpetual
+    return carried(
         maintenance=live.mm_bps / 1e4,
         oracle_deviation=deviation,
         slippage=np.expm1(slippage) if side == "short" else -np.expm1(-slippage),

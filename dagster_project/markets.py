@@ -136,7 +136,6 @@ class Perpetual(Use):
     horizon_hours: Annotated[float, Field(gt=0, le=24)] = 0.25
     contract: Literal["linear", "inverse"] = "linear"
     largest_notional_usd: Annotated[float, Field(gt=0)] | None = None
-    tiers: Annotated[int, Field(ge=1, le=20)] = 6
     tail_probability_bps: Literal[500, 100, 50, 10] = 100
     oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.0025
     fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.0005

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from plimsoll import consensus, liquidation, smoothing, tails, thresholds
+from plimsoll import consensus, inverse, liquidation, smoothing, tails, thresholds
 from plimsoll.budget.spec import BudgetSpec, ProductSpec
 from plimsoll.disagreement import disagreement
 from plimsoll.overshoot import TAIL_FRACTION
@@ -296,21 +296,22 @@ def _parameters(
         )
         found = {"lt_bps": lending.lt_bps, "ltv_bps": lending.ltv_bps, "bonus_bps": lending.bonus_bps}
     else:
-        perpetual = thresholds.perpetual_parameters(
+        is_inverse = product.contract == "inverse"
+        rounded = inverse.inverse_parameters if is_inverse else thresholds.perpetual_parameters
+        perpetual = rounded(
             total=total,
             buffer_log=buffer_log,
             funding=product.funding,
             side=side,
             margin_grid_bps=spec.margin_grid_bps,
-            contract=product.contract,
         )
-        absorbed = liquidation.absorbed_move_perpetual(
+        carried = inverse.absorbed_move_inverse if is_inverse else liquidation.absorbed_move_perpetual
+        absorbed = carried(
             maintenance=perpetual.mm_bps / 1e4,
             oracle_deviation=deviation,
             slippage=slippage,
             fee=product.fee,
             side=side,
-            contract=product.contract,
         )
         found = {"mm_bps": perpetual.mm_bps, "im_bps": perpetual.im_bps, "max_leverage": perpetual.max_leverage}
     for name in ("lt_bps", "ltv_bps", "bonus_bps", "mm_bps", "im_bps", "max_leverage"):
