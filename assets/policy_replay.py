@@ -84,7 +84,7 @@ def _budget(settings: Settings, symbol: str, spec: ProductSpec, side: str, rows:
     live = live_set(settings.markets[symbol], spec, side)
     stands = np.full(len(known), np.nan)
     if live is not None:
-        absorbed = absorbed_in_force(live, spec, side, known["lambda_slippage"])
+        absorbed = absorbed_in_force(live, spec, side, known["lambda_slippage"], known["oracle_error"])
         stands = np.maximum(absorbed * to_a_day.to_numpy(np.float64), 0.0)
     return pd.DataFrame(
         {

@@ -84,10 +84,18 @@ def in_force_rows(settings: Settings) -> pd.DataFrame:
 
 
 def absorbed_in_force(
-    live: LendingSet | PerpetualSet, product: ProductSpec, side: str, lambda_slippage: ArrayLike
+    live: LendingSet | PerpetualSet,
+    product: ProductSpec,
+    side: str,
+    lambda_slippage: ArrayLike,
+    oracle_error: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """Log move that a set in force carries over the product's horizon, at the slippage of a day."""
-    deviation, slippage = product.oracle_deviation, np.asarray(lambda_slippage, dtype=np.float64)
+    """Log move that a set in force carries over the product's horizon, at the slippage of a day.
+
+    ``oracle_error`` is the day's, part by part; None: the feed's deviation alone.
+    """
+    deviation = np.asarray(product.oracle_deviation if oracle_error is None else oracle_error, dtype=np.float64)
+    slippage = np.asarray(lambda_slippage, dtype=np.float64)
     if isinstance(live, LendingSet):
         return liquidation.absorbed_move_lending(
             lt=live.lt_bps / 1e4, bonus=live.bonus_bps / 1e4, oracle_deviation=deviation, side=side
@@ -107,7 +115,7 @@ def _implied(
 ) -> tuple[float | None, str]:
     if live is None or not np.isfinite(row["horizon_hours"]):
         return None, ""
-    move = absorbed_in_force(live, product, side, row["lambda_slippage"])
+    move = absorbed_in_force(live, product, side, row["lambda_slippage"], row["oracle_error"])
     unit = row["sigma_eff_daily"] * (row["horizon_hours"] / 24.0) ** row["eta"]
     pool = events[(events["side"] == side) & (events["trigger_depth"] == row["trigger_depth"])]
     return implied.implied_probability(pool["overshoot_sigma"].to_numpy(np.float64), float(move) / unit)

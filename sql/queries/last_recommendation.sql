@@ -1,0 +1,8 @@
+-- @query last_recommendation
+-- @about Newest day before a day on which something was recommended under one method and configuration.
+select max(as_of) as as_of
+from recommendation
+where
+    as_of < $day
+    and methodology = $methodology
+    and config_hash = $config_hash
