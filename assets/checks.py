@@ -26,6 +26,7 @@ BLOCKING: dict[str, tuple[str, ...]] = {
 }
 WARNING: dict[str, tuple[str, ...]] = {
     "candle": ("candle_revised",),
+    "order_book": ("order_book_set_aside",),
     "price": ("price_disputed", "feed_stale", "feed_quarantined"),
     "volatility_forecast": ("rung_share",),
 }
@@ -33,6 +34,7 @@ HOURLY = "candle_hour"
 """Checked where hourly candles are taken; they move no number, so they withhold nothing."""
 GRAIN_TABLES = (
     "candle",
+    "order_book",
     "price",
     "volatility_fit",
     "volatility_forecast",

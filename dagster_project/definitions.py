@@ -18,6 +18,7 @@ from assets import (
     checks,
     delivery,
     market_data,
+    order_books,
     overshoot,
     prices,
     recommendations,
@@ -35,6 +36,7 @@ from dagster_project.warehouse import Warehouse
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = (
     market_data,
+    order_books,
     prices,
     volatility,
     overshoot,

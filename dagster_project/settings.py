@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from dagster_project.acknowledgements import Monitoring
 from dagster_project.markets import SYMBOL, Bps, Fraction, Market
+from dagster_project.order_books import OrderBooks
 from dagster_project.sources import VARIABLE, Source
 from dagster_project.sources import Strict as _Strict
 
@@ -290,6 +291,7 @@ class Settings(_Strict):
     compute: ComputeKnobs = ComputeKnobs()
     operations: OperationsKnobs = OperationsKnobs()
     monitoring: Monitoring = Monitoring()
+    order_books: OrderBooks | None = Field(default=None, exclude_if=lambda value: value is None)
     markets: dict[str, Market]
 
     @field_validator("markets")
@@ -304,6 +306,8 @@ class Settings(_Strict):
 
     @model_validator(mode="after")
     def _fed(self) -> Self:
+        if self.order_books is not None:
+            self.order_books.refuse_unknown(self.markets)
         if self.source.kind == "exchange":
             served = {market for venue in self.source.venues.values() for market in venue.symbols}
             for what, names in (

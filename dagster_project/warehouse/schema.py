@@ -13,7 +13,7 @@ from dagster_project import progress, statements
 from dagster_project.warehouse.errors import WarehouseError
 
 LOGGER = logging.getLogger("plimsoll.warehouse")
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -19,6 +19,11 @@ def store(tmp_path: Path) -> Warehouse:
     return Warehouse(path=str(tmp_path / "store" / "plimsoll.duckdb"), lock_wait_seconds=0.2)
 
 
+VERSION_5 = """
+drop table order_book;
+drop table order_book_quarantine;
+update schema_version set version = 5;
+"""
 VERSION_4 = """
 drop table bar_verdict;
 drop table feed_span;
@@ -74,6 +79,7 @@ def as_version_1(store: Warehouse) -> None:
     with store.session():
         pass
     with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_5)
         connection.execute(VERSION_4)
         connection.execute(VERSION_3)
         connection.execute(VERSION_2)
@@ -85,6 +91,7 @@ def as_version_2(store: Warehouse) -> None:
     with store.session():
         pass
     with duckdb.connect(store.path) as connection:
+        connection.execute(VERSION_5)
         connection.execute(VERSION_4)
         connection.execute(VERSION_3)
         connection.execute(VERSION_2)
@@ -118,7 +125,7 @@ def test_mails_of_the_second_version_are_files_that_no_server_gets(store: Wareho
     assert str(row["changed_at"].date()) == "2022-06-01"
 
 
-@pytest.mark.parametrize("step", ["migration 2", "migration 3", "migration 4", "migration 5"])
+@pytest.mark.parametrize("step", ["migration 2", "migration 3", "migration 4", "migration 5", "migration 6"])
 def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_store(store: Warehouse, step: str) -> None:
     as_version_1(store)
     code = f"from dagster_project.warehouse import Warehouse\nwith Warehouse(path={store.path!r}).session(): pass"
