@@ -44,6 +44,10 @@ GRAIN_TABLES = (
     "breach",
     "coverage",
     "recommendation",
+    "size_tier",
+    "exposure_cap",
+    "implied_confidence",
+    "attribution",
 )
 SAMPLE = 5
 MODEL_ALARM = "model_alarm"

@@ -85,7 +85,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
     @dg.asset(
         name="threshold",
-        deps=["overshoot_quantile", "fit_reference"],
+        deps=["overshoot_quantile", "fit_reference", "order_book"],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="threshold",

@@ -150,4 +150,4 @@ def _in_force(settings: Settings, row: Any) -> float:
         if isinstance(live, LendingSet)
         else PerpetualSet(value, live.im_bps, live.max_leverage)
     )
-    return float(absorbed_in_force(then, spec, str(row.side), row.lambda_slippage))
+    return float(absorbed_in_force(then, spec, str(row.side), row.lambda_slippage, row.oracle_error))

@@ -4,5 +4,5 @@ What lives here: formulas as pure functions, arrays and frames in, frozen datacl
 What does not: clocks, files, networks, databases, orchestration, templates.
 """
 
-METHODOLOGY = "1.2.0"
+METHODOLOGY = "1.3.0"
 """Version of the method; it moves whenever a number that is published can move."""

@@ -24,3 +24,129 @@ create table order_book_quarantine (
     source_sha256 varchar,
     known_at timestamp not null
 );
+
+alter table threshold add column sigma_daily double;
+alter table threshold add column smoothing varchar;
+alter table threshold add column horizon_oracle_hours double;
+alter table threshold add column horizon_keeper_hours double;
+alter table threshold add column horizon_auction_hours double;
+alter table threshold add column horizon_sale_hours double;
+alter table threshold add column lambda_smoothing double;
+alter table threshold add column lambda_raw double;
+alter table threshold add column oracle_error double;
+alter table threshold add column slippage_law double;
+alter table threshold add column slippage_book double;
+alter table threshold add column slippage_pool double;
+alter table threshold add column slippage_basis varchar;
+
+create table size_tier (
+    as_of date not null,
+    symbol varchar not null,
+    side varchar not null,
+    tier integer not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    vintage varchar not null,
+    floor_usd double,
+    ceiling_usd double,
+    mm_bps integer,
+    im_bps integer,
+    max_leverage integer,
+    maintenance_amount_usd double,
+    note varchar not null,
+    input_hash varchar not null
+);
+
+create table exposure_cap (
+    as_of date not null,
+    symbol varchar not null,
+    side varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    vintage varchar not null,
+    lt_bps integer,
+    lt_basis varchar not null,
+    cap_usd double,
+    sale_usd double,
+    binding varchar not null,
+    bonus_cap_usd double,
+    practice_cap_usd double,
+    largest_sale_usd double,
+    used_usd double,
+    note varchar not null,
+    input_hash varchar not null
+);
+
+create table implied_confidence (
+    as_of date not null,
+    symbol varchar not null,
+    product varchar not null,
+    side varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    vintage varchar not null,
+    venue varchar not null,
+    read_on date not null,
+    parameter varchar not null,
+    value_bps integer not null,
+    absorbed_log double,
+    absorbed_drop double,
+    k_live double,
+    probability double,
+    probability_note varchar not null,
+    tail_probability double,
+    latency_hours double,
+    latency_note varchar not null,
+    depth_usd double,
+    depth_note varchar not null,
+    input_hash varchar not null
+);
+
+create table attribution (
+    as_of date not null,
+    since date not null,
+    symbol varchar not null,
+    product varchar not null,
+    side varchar not null,
+    driver varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    vintage varchar not null,
+    parameter varchar not null,
+    before_bps integer not null,
+    after_bps integer not null,
+    contribution_bps double not null,
+    driver_before double,
+    driver_after double,
+    unit varchar not null,
+    input_hash varchar not null
+);
+
+create table publication (
+    as_of date not null,
+    symbol varchar not null,
+    product varchar not null,
+    side varchar not null,
+    parameter varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    vintage varchar not null,
+    venue varchar not null,
+    venue_parameter varchar not null,
+    outcome varchar not null,
+    in_force integer,
+    target integer,
+    destination integer,
+    published integer,
+    status varchar not null,
+    steps integer,
+    converges_on date,
+    days_looser integer,
+    reason varchar not null,
+    input_hash varchar not null
+);

@@ -32,7 +32,8 @@ carried as (
         absorbed_move,
         horizon_hours,
         eta,
-        lambda_slippage
+        lambda_slippage,
+        oracle_error
     from threshold
     where
         as_of between $first and $last
@@ -57,7 +58,8 @@ select
     c.absorbed_move,
     c.horizon_hours,
     c.eta,
-    c.lambda_slippage
+    c.lambda_slippage,
+    c.oracle_error
 from newest as n
 inner join carried as c
     on n.as_of = c.as_of and n.symbol = c.symbol and n.product = c.product and n.side = c.side
