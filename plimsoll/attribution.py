@@ -281,8 +281,8 @@ def attribute(
     -----
     ``tail`` is the quantile k and ``shortfall`` the ratio :math:`X/X_p`, 1 where the quantile binds; together they are
     the effective number of sigmas. Where the expected shortfall binds, the ratio moves with the shape of the tail, and
-    with volatility too: a fixed budget of bad debt is stricter for a wider law. Exponent and horizon share their product
-    evenly, also across a day, beyond which the exponent is at least one half.
+    with volatility too: a fixed budget of bad debt is stricter for a wider law. Exponent and horizon share what they do
+    together evenly, also across a day, beyond which the exponent is at least one half.
 
     The threshold of a loan is :math:`e^{-(X+\lambda_\delta+\lambda_m)}/(1+b)`, so that ``bonus`` is the log part
     :math:`\ln(1+b) - \lambda_s - \lambda_f`: what the bonus takes beyond slippage and fee (protocol's share, grid, a
