@@ -15,9 +15,9 @@ import pandas as pd
 from rich.table import Table
 
 import plimsoll
-from assets import checks, horizons, severity
+from assets import checks, horizons, severity, tail_trial
 from assets import trial as trials
-from dagster_project import intraday
+from dagster_project import intraday, trial_tails
 from dagster_project.definitions import warehouse_of
 from dagster_project.outcome import coverage_records, plain, text_of
 from dagster_project.settings import Settings
@@ -42,11 +42,14 @@ class Hours:
         Backtest table of the horizons; empty where untested.
     counts
         Triggers followed and not followed, and rows of the file left out, by reason.
+    scalings
+        How the overshoot grows with the hours, estimated and tested; None without a file.
     """
 
     state: str
     table: pd.DataFrame
     counts: dict[str, int]
+    scalings: tail_trial.Scalings | None = None
 
 
 def hours(settings: Settings, day: date, file: Path | None, sources: Sequence[str]) -> Hours:
@@ -63,15 +66,18 @@ def hours(settings: Settings, day: date, file: Path | None, sources: Sequence[st
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     with warehouse_of(settings).session() as session:
         names = ("overshoot_events", "overshoot_quantiles", "thresholds")
-        paths, facts = horizons.judged(found.bars, *(session.query(name, last=day, **identity) for name in names))
+        events, quantiles, thresholds = (session.query(name, last=day, **identity) for name in names)
+    paths, facts = horizons.judged(found.bars, events, quantiles, thresholds)
     counts = {
         "triggers on days without hourly bars": paths.without_bars,
         "triggers that the hourly bars do not reach": paths.untouched,
         "horizons that end in a missing hour": paths.cut_short,
     } | {f"rows left out: {reason}": count for reason, count in found.left_out.items()}
-    table = horizons.table(facts, trials.seed_of(settings, day))
+    seed = trials.seed_of(settings, day)
+    table = horizons.table(facts, seed)
+    default_eta = {"shallow": settings.overshoot.eta, "deep": settings.overshoot.eta_deep}
     state = "tested" if len(table) else f"{UNTESTED}: {file.name} has no bars of a day with a trigger"
-    return Hours(state, table, counts)
+    return Hours(state, table, counts, tail_trial.scalings(found.bars, events, quantiles, default_eta, seed))
 
 
 def everything(settings: Settings, day: date, table: pd.DataFrame, hourly: Hours) -> dict[str, Any]:
@@ -105,7 +111,14 @@ def everything(settings: Settings, day: date, table: pd.DataFrame, hourly: Hours
         "market_level": _rows(trials.market_level(facts, seed)),
         "monitoring": [_watch(series, side, one) for (series, side), one in watches.items()],
         "scorecard": _rows(scored),
-        "horizons": {"state": hourly.state, "counts": hourly.counts, "rows": _rows(hourly.table)},
+        "cost": _rows(tail_trial.cost(quantiles, events, seed)),
+        "horizons": {
+            "state": hourly.state,
+            "counts": hourly.counts,
+            "rows": _rows(hourly.table),
+            "scaling": _rows(hourly.scalings.estimates) if hourly.scalings else [],
+            "scaling_tests": _rows(hourly.scalings.validation) if hourly.scalings else [],
+        },
     }
 
 
@@ -128,22 +141,25 @@ def _watch(series: str, side: str, one: monitoring.Watch) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trial:
-    """What is printed beside the coverage table: the watch, scores of the models, the scorecard, the horizons."""
+    """What is printed beside the coverage table: watch, scores of the models, cost, scorecard, horizons."""
 
     watches: Watches
     scores: pd.DataFrame
+    cost: pd.DataFrame
     scored: pd.DataFrame
     hourly: Hours
 
 
 def read(settings: Settings, day: date, hourly: Hours) -> Trial:
-    """Return the watch over the model in use, scores of all models and the scorecard of a day."""
+    """Return the watch over the model in use, scores of all models, cost and scorecard of a day."""
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     with warehouse_of(settings).session() as session:
-        facts = session.query("breaches", last=day, **identity)
+        names = ("breaches", "overshoot_quantiles", "overshoot_events")
+        facts, quantiles, events = (session.query(name, last=day, **identity) for name in names)
         return Trial(
             checks.watches(session, settings, day),
             severity.scoreboard(facts, pd.DataFrame()),
+            tail_trial.cost(quantiles, events, trials.seed_of(settings, day)),
             trials.scorecard(session, settings, day),
             hourly,
         )
@@ -151,7 +167,10 @@ def read(settings: Settings, day: date, hourly: Hours) -> Trial:
 
 def render(one: Trial) -> str:
     """Return it as text."""
-    parts = (_watches_text(one.watches), _scores_text(one.scores), _scorecard_text(one.scored), _hours_text(one.hourly))
+    parts = [_watches_text(one.watches), _scores_text(one.scores), trial_tails.cost_text(one.cost)]
+    parts += [_scorecard_text(one.scored), _hours_text(one.hourly)]
+    if one.hourly.scalings is not None:
+        parts.append(trial_tails.scaling_text(one.hourly.scalings))
     return "\n".join(parts)
 
 

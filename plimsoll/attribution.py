@@ -27,15 +27,16 @@ SAME = 1e-13
 ROUNDED = 1e-4
 """Basis points by which a value may lie beyond what the budget carries and still be on its grid."""
 
-MARKET = ("volatility", "tail", "latency", "exponent", "oracle", "slippage", "fee", "model")
+MARKET = ("volatility", "tail", "shortfall", "latency", "exponent", "oracle", "slippage", "fee", "model")
 PARTS = ("move", "oracle", "slippage", "fee", "model")
 POLICY = ("sigma_smoothing", "budget_smoothing", "bonus", "cap", "step_limit")
 DRIVERS = (*MARKET, *POLICY, "rounding")
-"""Every driver, in the order of the rows; `Attribution.grouped` sums ``POLICY`` to one."""
+"""Every driver, in the order of the rows; `Attribution.grouped` sums ``POLICY`` to one, and tail and shortfall."""
 UNITS = {
     "volatility": "fraction a day",
     "sigma_smoothing": "ratio",
     "tail": "sigmas",
+    "shortfall": "ratio",
     "latency": "hours",
     "exponent": "power",
     "cap": "bps",
@@ -220,10 +221,11 @@ class Attribution:
         return self.after_bps - self.before_bps
 
     def grouped(self) -> dict[str, float]:
-        """Contributions with every policy stage summed to ``policy``; basis points."""
+        """Contributions with every policy stage summed to ``policy`` and shortfall to ``tail``; basis points."""
         own = {d.driver: d.contribution_bps for d in self.drivers}
         policy = math.fsum(own[name] for name in POLICY)
-        return {name: own[name] for name in MARKET} | {"policy": policy, "rounding": own["rounding"]}
+        own["tail"] += own.pop("shortfall")
+        return {name: own[name] for name in MARKET if name in own} | {"policy": policy, "rounding": own["rounding"]}
 
     def frame(self) -> pd.DataFrame:
         """Return one row a driver: ``driver, contribution_bps, before, after, unit``."""
@@ -243,7 +245,7 @@ def attribute(
     .. math::
 
         \Delta\Lambda = \sum_f L(X_1,X_0)\ln\frac{f_1}{f_0} + \Delta\lambda_\delta + \Delta\lambda_s + \Delta\lambda_f
-        + \Delta\lambda_m, \qquad X = k_{eff}\,\sigma\,(\tau/24h)^\eta, \qquad k_{eff} = \frac{X}{\sigma(\tau/24h)^\eta}
+        + \Delta\lambda_m, \qquad X = k\,\frac{X}{X_p}\,\sigma\,(\tau/24h)^\eta
 
     Each part of the budget becomes basis points of the parameter by `Form.slope`. What lies between what the budget
     carries and what is published follows stage by stage, each as the change of what it adds: cap, rounding, step limit.
@@ -251,7 +253,7 @@ def attribute(
     Parameters
     ----------
     before, after
-        Rows of one symbol, product and side: ``product, side, binding, sigma_eff_daily, horizon_hours, eta,
+        Rows of one symbol, product and side: ``product, side, binding, k, sigma_eff_daily, horizon_hours, eta,
         lambda_move, lambda_oracle, lambda_slippage, lambda_fee, lambda_model, lambda_total`` and ``lt_bps, bonus_bps``
         or ``mm_bps``. Where both have them also ``sigma_daily`` (the raw forecast, which splits what smoothing does to
         volatility from volatility) and ``lambda_smoothing`` (what a buffer or blend adds to the budget, part of
@@ -277,13 +279,17 @@ def attribute(
 
     Notes
     -----
-    Where the expected shortfall binds, ``tail`` holds all that moves the limit but volatility and horizon in
-    proportion. Exponent and horizon share their product evenly, also across a day, beyond which the exponent is at
-    least one half. The threshold of a loan is :math:`e^{-(X+\lambda_\delta+\lambda_m)}/(1+b)`, so that ``bonus`` is the
-    log part :math:`\ln(1+b) - \lambda_s - \lambda_f`: what the bonus takes beyond slippage and fee (protocol's share,
-    grid, a bonus fixed by governance). A fixed bonus takes back what slippage and fee contribute. On a day on which the
-    cap binds, the whole way from the budget's threshold to the published one is ``cap``. Sources: Ang 2004 for the
-    split, Ang and Liu 2001 for the logarithmic mean.
+    ``tail`` is the quantile k and ``shortfall`` the ratio :math:`X/X_p`, 1 where the quantile binds; together they are
+    the effective number of sigmas. Where the expected shortfall binds, the ratio moves with the shape of the tail, and
+    with volatility too: a fixed budget of bad debt is stricter for a wider law. Exponent and horizon share what they do
+    together evenly, also across a day, beyond which the exponent is at least one half.
+
+    The threshold of a loan is :math:`e^{-(X+\lambda_\delta+\lambda_m)}/(1+b)`, so that ``bonus`` is the log part
+    :math:`\ln(1+b) - \lambda_s - \lambda_f`: what the bonus takes beyond slippage and fee (protocol's share, grid, a
+    bonus fixed by governance). A fixed bonus takes back what slippage and fee contribute. On a day on which the cap
+    binds, the whole way from the budget's threshold to the published one is ``cap``.
+
+    Sources: Ang 2004 for the split, Ang and Liu 2001 for the logarithmic mean.
     """
     name, parameter, form = _checked(before, after, is_inverse)
     slope = BPS * form.slope(_charged(before), _charged(after))
@@ -373,12 +379,12 @@ def _budget_parts(before: Row, after: Row) -> tuple[dict[str, float], dict[str, 
     raw = tuple(float(row["sigma_daily"]) for row in rows) if has_raw else sigmas
     ratios = tuple(s / r if has_raw else 1.0 for s, r in zip(sigmas, raw, strict=True))
     units = tuple(_unit(h, e) for h, e in zip(horizons, etas, strict=True))
-    tails = tuple(_tail_factor(row, unit) for row, unit in zip(rows, units, strict=True))
+    tails = tuple(_tail_factors(row, unit) for row, unit in zip(rows, units, strict=True))
     log_horizon, log_exponent = _log_scale(horizons, etas)
     # Horizon and exponent make one scale; after it, each carries its own share of the change.
     scales = {"latency": (units[0], units[0] * math.exp(log_horizon)), "exponent": (1.0, math.exp(log_exponent))}
     factors = [
-        {"volatility": raw[i], "sigma_smoothing": ratios[i], "tail": tails[i]}
+        {"volatility": raw[i], "sigma_smoothing": ratios[i], "tail": tails[i][0], "shortfall": tails[i][1]}
         | {driver: scale[i] for driver, scale in scales.items()}
         for i in (0, 1)
     ]
@@ -386,7 +392,8 @@ def _budget_parts(before: Row, after: Row) -> tuple[dict[str, float], dict[str, 
     ends = {
         "volatility": raw,
         "sigma_smoothing": ratios,
-        "tail": tails,
+        "tail": tuple(k for k, _ in tails),
+        "shortfall": tuple(ratio for _, ratio in tails),
         "latency": horizons,
         "exponent": etas,
         "budget_smoothing": (_smoothing(before), _smoothing(after)),
@@ -399,14 +406,16 @@ def _budget_parts(before: Row, after: Row) -> tuple[dict[str, float], dict[str, 
     return split, {driver: (values[0], values[1]) for driver, values in ends.items()}
 
 
-def _tail_factor(row: Row, unit: float) -> float:
-    """Sigmas of the move; the quantile itself where it binds, so that equal quantiles are equal to the bit."""
+def _tail_factors(row: Row, unit: float) -> tuple[float, float]:
+    """Quantile in sigmas, and the move over the quantile's; exactly the quantile and 1 where it binds."""
     move, scale = float(row["lambda_move"]), float(row["sigma_eff_daily"]) * unit
+    k = float(row["k"]) if "k" in row and not pd.isna(row["k"]) else 0.0
     if scale == 0:
-        return float(row["k"]) if "k" in row else 0.0
+        return k, 1.0
     implied = move / scale
-    k = float(row["k"]) if "k" in row and not pd.isna(row["k"]) else math.nan
-    return k if abs(implied - k) <= SAME * abs(k) else implied
+    if k <= 0 or move == 0:
+        return implied, 1.0
+    return k, 1.0 if abs(implied - k) <= SAME * k else implied / k
 
 
 def _log_scale(horizons: tuple[float, ...], etas: tuple[float, ...]) -> tuple[float, float]:

@@ -66,11 +66,13 @@ def implied_probability(overshoots: Floats, k_live: float) -> tuple[float | None
     -------
     tuple
         Probability and a note. Beyond the largest overshoot seen the probability is None and the note says
-        ``below 1/n``: no sample reaches there.
+        ``below 1/n``: no sample reaches there. None also where the sigmas are unknown.
     """
     n = len(overshoots)
     if n == 0:
         return None, "no past triggers"
+    if np.isnan(k_live):
+        return None, "unknown: what is in force cannot be told in sigmas"
     beyond = int(np.count_nonzero(overshoots > k_live))
     if beyond == 0:
         return None, f"below 1/{n}"

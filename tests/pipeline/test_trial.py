@@ -66,11 +66,14 @@ def test_the_backtest_for_machines_carries_everything(place: Place, calm: Night)
     assert {row["statistic"] for row in found["bets"]} == {"quantile", "shortfall"}
     assert {row["score"] for row in found["scores"]} == {"quantile", "joint"}
     assert found["horizons"]["state"].startswith("horizon scaling untested")
-    assert found["horizons"]["rows"] == []
+    assert found["horizons"]["rows"] == found["horizons"]["scaling"] == found["horizons"]["scaling_tests"] == []
+    assert {"mean_k", "mean_own_empirical_k", "ratio", "rate"} <= found["cost"][0].keys()
     told = place("backtest", "--as-of", calm.day)
     assert "quantile score at 1 % against the model in use" in told.out
     assert "horizon scaling untested: no hourly bars" in told.out
     assert "daily watch over the overshoot estimate" in told.out
+    assert "coverage and its cost at 1 %, pooled" in told.out
+    assert "growth over hours" not in told.out, "nothing is said of hours that nobody brought"
     assert "no recommendation is older than a day" in told.out
 
 
@@ -101,6 +104,9 @@ def test_hourly_bars_test_the_horizon(place: Place, calm: Night, tmp_path: Path)
     assert told.code == 0, told.err
     assert "hours after a trigger, given hourly bars, at 1 %" in told.out
     assert "overshoot_8h" in told.out
+    assert {row["regressed_bps"] for row in found["scaling"]} == {100, 500}
+    assert all(row["eta"] <= 0.5 for row in found["scaling"])
+    assert "growth over hours, estimated at the last turn of a quarter (in no published number)" in told.out
     refused = place("backtest", "--as-of", calm.day, "--intraday", str(file), "--intraday-source", "venue")
     assert refused.code == 2
     assert "no column source to choose venue from" in refused.err

@@ -239,13 +239,27 @@ def test_rows_of_the_budget(use: str, side: str) -> None:
     assert list(frame.columns) == ["driver", "contribution_bps", "before", "after", "unit"]
     assert abs(math.fsum(frame["contribution_bps"]) - found.change_bps) < 1e-9
     tighter = -1 if parameter == "lt_bps" else 1
-    for driver in ("volatility", "tail", "latency", "slippage"):
+    for driver in ("volatility", "tail", "shortfall", "latency", "slippage"):
         assert tighter * _of(found)[driver] > 0, driver
     assert abs(_of(found)["rounding"]) <= GRIDS[use]
     units = frame.set_index("driver")["unit"]
     assert (units["volatility"], units["oracle"], units["cap"]) == ("fraction a day", "log budget", "bps")
     sigma = frame.set_index("driver").loc["volatility"]
     assert (sigma["before"], sigma["after"]) == (0.04, 0.055)
+
+
+def test_a_shortfall_is_the_part_of_the_tail_beyond_the_quantile() -> None:
+    before, after = _tailed("perpetual", "long"), _tailed("perpetual", "long", sigma_eff_daily=0.06)
+    assert before["binding"] == after["binding"] == "expected_shortfall"
+    found = attribute(before, after)
+    own = {d.driver: d for d in found.drivers}
+    assert own["tail"].contribution_bps == 0.0, "the quantile did not move"
+    assert own["shortfall"].before == pytest.approx(before["x_es"] / before["x_quantile"])
+    assert own["shortfall"].contribution_bps > 0
+    assert found.grouped()["tail"] == own["shortfall"].contribution_bps
+    assert "shortfall" not in found.grouped()
+    crossing = _of(attribute(_row("perpetual", "long"), before))
+    assert crossing["shortfall"] > 0 == crossing["tail"] == crossing["volatility"]
 
 
 def test_a_fixed_bonus_takes_back_what_slippage_contributes() -> None:

@@ -49,6 +49,9 @@ def test_implied_probability_counts_and_says_where_no_sample_reaches() -> None:
     assert implied.implied_probability(pool, 1.5) == (0.5, "")
     assert implied.implied_probability(pool, 4.0) == (None, "below 1/4")
     assert implied.implied_probability(np.zeros(0), 1.0) == (None, "no past triggers")
+    unknown, note = implied.implied_probability(pool, np.nan)
+    assert unknown is None
+    assert note.startswith("unknown"), "no overshoot exceeds what is unknown, which is no confidence"
 
 
 def test_an_extrapolation_is_never_mixed_with_a_count() -> None:
