@@ -242,7 +242,8 @@ def walk_book(book: OrderBook, notional_usd: ArrayLike, side: str, *, haircut: f
     total = paid + (quantity - taken) * distance[at]
     marginal = distance[at] / book.mid_usd
     with np.errstate(invalid="ignore", divide="ignore"):
-        average = np.where(quantity > 0, total / (quantity * book.mid_usd), marginal)
+        # Within the best level the average is that level's, however small the size.
+        average = np.where(at > 0, total / (quantity * book.mid_usd), marginal)
     return BookWalk(
         average=np.where(is_absorbable, average, np.nan),
         marginal=np.where(is_absorbable, marginal, np.nan),

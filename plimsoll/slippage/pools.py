@@ -159,7 +159,7 @@ def walk_ticks(
     with np.errstate(divide="ignore", invalid="ignore"):
         root = 1 / (1 / ends["near"][at] + (rest if is_long else -rest) / depth[at])
         paid = np.append(0.0, cost)[at] + rest * np.abs(price_usd - ends["near"][at] * root)
-        lost = np.where(into > 0, paid / (into * price_usd), np.abs(1 - root**2 / price_usd))
+        lost = np.where(into * price_usd > 0, paid / (into * price_usd), np.abs(1 - root**2 / price_usd))
         if is_long:
             average, marginal = fee + keeps * lost, 1 - keeps * root**2 / price_usd
         else:

@@ -152,6 +152,7 @@ def test_days_in_a_row_are_counted_from_the_targets_of_the_past() -> None:
         walks.days_looser(AAVE, LIVE, [(DAY, LIVE), (DAY, LIVE)], as_of=DAY)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(8200, 8400)), max_size=20), st.integers(8200, 8400))
 def test_targets_of_the_future_confirm_nothing(levels: list[int | None], later: int) -> None:
     past = [
@@ -506,7 +507,7 @@ def check_set(
             assert any(not one.is_tighter(value, far) for far in bound), "never tighter than any destination"
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_what_is_published_is_always_a_valid_whole_set(
     case: tuple[VenueProfile, dict[str, int], dict[str, int], PublicationState, PublicationRules],
@@ -523,7 +524,7 @@ def test_what_is_published_is_always_a_valid_whole_set(
     assert (found.status == "published") == (found.values != live)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases())
 def test_repeated_publication_converges_within_the_stated_time_and_stays(
     case: tuple[VenueProfile, dict[str, int], dict[str, int], PublicationState, PublicationRules],
@@ -562,7 +563,7 @@ def test_repeated_publication_converges_within_the_stated_time_and_stays(
             )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases())
 def test_a_tighter_target_is_always_reached(
     case: tuple[VenueProfile, dict[str, int], dict[str, int], PublicationState, PublicationRules],
@@ -596,7 +597,7 @@ def test_a_tighter_target_is_always_reached(
     assert found.days <= sum(one_by_one) + max(delays)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases(), st.floats(0.0, 0.5), st.floats(0.0, 0.3), st.integers(6_000, 9_000))
 def test_no_step_adds_to_what_the_budget_lacks(
     case: tuple[VenueProfile, dict[str, int], dict[str, int], PublicationState, PublicationRules],
@@ -694,6 +695,7 @@ def test_caps_wait_and_hold() -> None:
 caps = st.builds(PriceCap, st.floats(0.5, 3.0), st.floats(0.0, 900.0), st.floats(0.0, 0.3))
 
 
+@settings(deadline=None)
 @given(caps, caps, st.lists(caps, max_size=4), st.floats(0.5, 3.0), st.floats(0.0, 0.05), st.floats(0.0, 0.1))
 def test_no_published_cap_cuts_the_live_rate(
     old: PriceCap, new: PriceCap, seen: list[PriceCap], live: float, margin: float, step: float
@@ -703,4 +705,4 @@ def test_no_published_cap_cuts_the_live_rate(
     if found.cap is not None:
         value = found.cap.ratio * (1 + found.cap.growth * found.cap.age_days / 365)
         assert value >= live * (1 + margin) * (1 - 1e-12)
-        assert abs(found.cap.ratio - old.ratio) <= step * old.ratio * (1 + 1e-9) or found.status == "unchanged"
+        assert abs(found.cap.ratio - old.ratio) <= step * old.ratio + 1e-12 or found.status == "unchanged"

@@ -235,6 +235,12 @@ def test_a_book_with_one_side_is_refused() -> None:
         assert caught.value.reason == "one_sided"
 
 
+@pytest.mark.parametrize("size", [0.0, 5e-324, 1e-300, 1.0])
+def test_the_smallest_size_costs_half_the_spread(size: float) -> None:
+    walked = slippage.walk_book(book(), size, "long")
+    assert float(walked.average) == float(walked.marginal) == pytest.approx(0.05 / 100.05, abs=1e-15)
+
+
 def test_sizes_and_haircuts_that_are_none_are_refused() -> None:
     for size in (-1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="notional_usd"):

@@ -185,6 +185,14 @@ def test_every_size_is_billed_what_it_requires(
         np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
 
 
+@pytest.mark.parametrize("at", [4.9999, 4.99, 4.95])
+def test_a_jump_just_below_the_largest_size_is_seen(at: float) -> None:
+    m = shaped("jump", at, 0.01)
+    table = tiers.tier_table([0.0, 1e6, 5e6], m)
+    sizes = at * 1e6 * (1 + np.geomspace(1e-12, 1e-6, 20))
+    assert np.all(table.billed(sizes) >= sizes * m(sizes) * (1 - 1e-6))
+
+
 def test_chords_alone_would_bill_a_concave_shape_too_little() -> None:
     m = shaped("saturating", 0.5, 0.1)
     bounds = np.asarray([0.0, 1e5, 5e6])
@@ -295,6 +303,15 @@ def test_initial_margins_hold_for_every_position_of_their_tier(side: str) -> Non
     assert frame["max_leverage"].tolist() == list(full.leverages)
 
 
+def test_initial_margin_lies_above_the_marginal_rate_too() -> None:
+    """Without room for users the average is far below the marginal rate of a steep tier."""
+    steep = tiers.from_rates([0, 1e6], [0.01, 0.20], largest_usd=1.1e6)
+    full = tiers.with_initial_margins(steep, buffer_log=0.0, side="long", grid_bps=5)
+    assert full.initial_rates == (0.0105, 0.2005)
+    assert full.leverages == (95, 4)
+    assert not full.violations()
+
+
 def test_the_last_tier_without_end_is_judged_by_its_rate() -> None:
     full = tiers.with_initial_margins(
         tiers.from_rates([0, 1e6], [0.01, 0.02]), buffer_log=0.05, side="long", grid_bps=5
@@ -331,6 +348,14 @@ def test_a_market_that_absorbs_nothing_has_no_table() -> None:
         tiers.size_tiers(
             lambda sizes: np.full(sizes.shape, np.nan), side="long", smallest_usd=1e4, largest_usd=1e9, rate_grid_bps=5
         )
+
+
+def test_equal_rates_are_one_tier() -> None:
+    flat = tiers.size_tiers(
+        lambda n: 0.1 + 0.1 * (n > 1e6), side="long", smallest_usd=1e4, largest_usd=1e7, rate_grid_bps=5
+    )
+    assert 1 <= len(flat.floors_usd) < len(tiers.one_two_five(1e4, 1e7))
+    assert len(set(flat.rates)) == len(flat.rates)
 
 
 def test_merging_keeps_the_billing() -> None:

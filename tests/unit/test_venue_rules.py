@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from plimsoll import liquidation, tiers
 from plimsoll import venue_rules as rules
 
-small = st.floats(0.0, 0.05)
+# Costs in tenths of basis points: smaller ones vanish in the tolerance of the grid.
+small = st.integers(0, 5000).map(lambda tenths: tenths / 1e5)
 moves = st.floats(0.001, 0.6)
 
 
@@ -45,7 +46,10 @@ def test_bonus_between_its_bounds(
     lt_bps = int(float(carried) * 1e4 - 1e-6)
     assert not rules.bonus_violations(bonus_bps=least, lt_bps=lt_bps, move=move, **knobs)
     assert rules.bonus_violations(bonus_bps=least, lt_bps=lt_bps + 2, move=move, **knobs)
-    if least >= grid:
+    raw = float(
+        liquidation.minimum_bonus(slippage=slippage, fee=fee, protocol_share=0.1, oracle_deviation=deviation, side=side)
+    )
+    if raw * 1e4 > least - grid + 1e-4 and least >= grid:
         tight = rules.bonus_violations(bonus_bps=least - grid, lt_bps=lt_bps, move=move, **knobs)
         assert any("breaks even" in one for one in tight)
     most = int(
@@ -151,6 +155,16 @@ def test_aave_v4_never_takes_more_than_there_is(cf: float, bonus: float, target:
         assert done.health_after == pytest.approx(target, rel=1e-9)
     if done.is_full:
         assert np.isinf(done.health_after)
+
+
+def test_aave_v4_stops_where_the_collateral_is_gone() -> None:
+    done = rules.aave_v4_repayment(
+        debt_usd=1000, collateral_usd=1000, collateral_factor=0.9, bonus=0.15, target_health=1.05
+    )
+    assert done.repaid_usd == pytest.approx(1000 / 1.15)
+    assert done.seized_usd == pytest.approx(1000)
+    assert done.health_after == pytest.approx(0.0, abs=1e-9)
+    assert not done.is_full
 
 
 def test_aave_v4_bonus_grows_with_depth() -> None:

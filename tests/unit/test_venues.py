@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dagster_project import venue_files
@@ -130,6 +130,7 @@ parameters = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(parameters, st.integers(0, 10_000))
 def test_rounding_never_loosens_within_the_bounds(one: Parameter, value: int) -> None:
     found = one.nearest(value)
@@ -140,6 +141,7 @@ def test_rounding_never_loosens_within_the_bounds(one: Parameter, value: int) ->
     assert one.nearest(found) == found
 
 
+@settings(deadline=None)
 @given(parameters, st.integers(0, 10_000), st.integers(0, 10_000))
 def test_a_clipped_value_is_within_one_step_and_between(one: Parameter, value: int, aim: int) -> None:
     toward = one.nearest(aim)
@@ -153,6 +155,7 @@ def test_a_clipped_value_is_within_one_step_and_between(one: Parameter, value: i
             assert abs(farther - value) > one.largest_step or found == value == toward
 
 
+@settings(deadline=None)
 @given(parameters, st.integers(0, 10_000), st.integers(0, 10_000))
 def test_stops_lead_from_the_far_end_back(one: Parameter, value: int, aim: int) -> None:
     toward = one.nearest(aim)
@@ -228,6 +231,7 @@ def test_a_profile_that_could_not_work_is_refused(change: dict[str, object], wor
         replace(AAVE, **change)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(USES), st.integers(100, 9_000), st.integers(1, 3_000), st.integers(0, 1_500))
 def test_a_budget_is_never_loosened_by_a_venue(use: tuple[str, str], lead: int, gap: int, bonus: int) -> None:
     profile: VenueProfile = VENUES.profile(*use)
