@@ -7,14 +7,15 @@ What lives here: specifications made of settings, and the frame of days that the
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from math import lcm
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from plimsoll.smoothing import SmoothingSpec
 
 from assets import _run
+from dagster_project import in_force, venue_files
 from dagster_project.markets import Lending, Market, Perpetual
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session
@@ -22,16 +23,43 @@ from plimsoll import budget, consensus, overshoot, smoothing
 from plimsoll.budget import BudgetSpec, Costs, ProductSpec
 from plimsoll.slippage import OrderBook, books_of, slippage_of, walk_constant_product
 from plimsoll.slippage.admission import MAXIMUM_AGE_DAYS
+from plimsoll.smoothing import SmoothingSpec
 
 Floats = NDArray[np.float64]
 
+DAY = pd.Timedelta(days=1)
+SNAPSHOT_COLUMNS = ["snapshot_at", "symbol", "venue", "source_sha256"]
 RATIO_COLUMNS = ["symbol", "side", "as_of", "challenger_ratio"]
 FUNDING_PERIOD_HOURS = 8.0
 
 
-def budget_spec(settings: Settings) -> BudgetSpec:
-    """Turn the knobs into the core's specification."""
-    knobs = settings.budget
+@dataclass(frozen=True)
+class Grids:
+    """Steps of rounded parameters, basis points: of the threshold and the LTV, of the bonus, of margins."""
+
+    lt: int
+    bonus: int
+    margin: int
+
+
+def grids_of(settings: Settings, venue: str, product: str) -> Grids:
+    """Return the grids of a venue's targets: values that lie on the knobs' grid and on the venue's."""
+    knobs, profile = settings.budget, venue_files.bundled_profile(venue, product)
+
+    def grid(ours: int, *keys: str) -> int:
+        theirs = (one.grid for one in profile.parameters if one.key in keys and one.unit == "bps" and not one.allowed)
+        return lcm(ours, *theirs)
+
+    return Grids(
+        lt=grid(knobs.lt_grid_bps, "lt", "ltv"),
+        bonus=grid(knobs.bonus_grid_bps, "bonus"),
+        margin=grid(knobs.margin_grid_bps, "mm", "im"),
+    )
+
+
+def budget_spec(settings: Settings, symbol: str, product: str) -> BudgetSpec:
+    """Turn the knobs into the core's specification, on the grid of the venue that a market is used at."""
+    knobs, grids = settings.budget, grids_of(settings, use_of(settings.markets[symbol], product).venue, product)
     return BudgetSpec(
         es_budget=knobs.es_budget,
         participation=knobs.participation,
@@ -41,9 +69,9 @@ def budget_spec(settings: Settings) -> BudgetSpec:
         minimum_horizon_hours=knobs.minimum_horizon_hours,
         eta=settings.overshoot.eta,
         eta_deep=settings.overshoot.eta_deep,
-        lt_grid_bps=knobs.lt_grid_bps,
-        bonus_grid_bps=knobs.bonus_grid_bps,
-        margin_grid_bps=knobs.margin_grid_bps,
+        lt_grid_bps=grids.lt,
+        bonus_grid_bps=grids.bonus,
+        margin_grid_bps=grids.margin,
         smoothing=SmoothingSpec(
             rule=knobs.smoothing,
             stress_weight=knobs.stress_weight,
@@ -54,8 +82,9 @@ def budget_spec(settings: Settings) -> BudgetSpec:
     )
 
 
-def product_specs(settings: Settings, market: Market) -> list[ProductSpec]:
+def product_specs(settings: Settings, symbol: str) -> list[ProductSpec]:
     """List what a market is used for."""
+    market = settings.markets[symbol]
     cap = settings.budget.cap_bps_by_class[market.market_class]
     specs = []
     if market.perpetual is not None:
@@ -70,7 +99,8 @@ def product_specs(settings: Settings, market: Market) -> list[ProductSpec]:
             )
         )
     if market.lending is not None:
-        bonus = market.lending.in_force.bonus_bps if market.lending.in_force else 0
+        grids = grids_of(settings, market.lending.venue, "lending")
+        bonus = in_force.bonus_floor(settings, symbol, grids.bonus)
         specs.append(_spec("lending", market.lending, cap, 0.0, bonus))
     return specs
 
@@ -109,23 +139,26 @@ class Outside:
 
     Attributes
     ----------
+    snapshots
+        ``snapshot_at, symbol, venue, source_sha256`` of every stored order book.
     books
-        Snapshots of order books known by the last day, any market.
+        Those with their levels that the days to be computed may use, any market.
     ratios
         ``symbol, side, as_of, challenger_ratio``: the challenger's move over that of the model in use, by day.
     """
 
+    snapshots: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SNAPSHOT_COLUMNS))
     books: tuple[OrderBook, ...] = ()
     ratios: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=RATIO_COLUMNS))
 
     def hashes(self, symbol: str, days: pd.Series, max_age_days: float) -> pd.Series:
         """Name what is here of a market on each day; empty where there is nothing."""
         out = pd.Series("", index=days.index, dtype="object")
-        for book in self.books:
-            if book.symbol == symbol:
-                age = days + pd.Timedelta(days=1) - book.at
-                known = (age > pd.Timedelta(0)) & (age <= pd.Timedelta(days=max_age_days))
-                out = out.mask(known, out + f"|{book.venue} {book.at.isoformat()}")
+        known = self.snapshots[self.snapshots["symbol"] == symbol]
+        for at, venue, digest in known[["snapshot_at", "venue", "source_sha256"]].itertuples(index=False, name=None):
+            age = days + pd.Timedelta(days=1) - pd.Timestamp(at)
+            is_usable = (age > pd.Timedelta(0)) & (age <= pd.Timedelta(days=max_age_days))
+            out = out.mask(is_usable, out + f"|{venue} {at} {digest}")
         mine = self.ratios[self.ratios["symbol"] == symbol]
         if len(mine):
             text = mine["side"] + "=" + mine["challenger_ratio"].map(repr)
@@ -157,7 +190,7 @@ def budget_days(
     outside
         Order books and challengers.
     """
-    market, spec = settings.markets[symbol], budget_spec(settings)
+    market, spec = settings.markets[symbol], budget_spec(settings, symbol, product.product)
     days = forecasts[["as_of", "target_date", "sigma_daily", "sigma_eff_daily", "rung"]].assign(
         sigma_stress_daily=smoothing.past_quantile(
             forecasts["sigma_daily"], spec.smoothing.stress_quantile, minimum=spec.smoothing.minimum_history
@@ -283,12 +316,20 @@ def newest_day(
 
 
 def beside(session: Session, settings: Settings, last: date) -> Outside:
-    """Read what the budget takes from beside prices, up to a day."""
+    """Name what the budget takes from beside prices, up to a day; levels of books are read by `with_books`."""
+    if settings.order_books is None:
+        return Outside()
+    known = session.query("order_book_snapshots")
+    return Outside(snapshots=known[known["snapshot_at"] < pd.Timestamp(last) + DAY])
+
+
+def with_books(session: Session, settings: Settings, outside: Outside, first: date, last: date) -> Outside:
+    """Add the books that days from ``first`` to ``last`` may use."""
     knobs = settings.order_books
     if knobs is None:
-        return Outside()
-    rows = session.query("order_books", first=settings.profile.first_partition, last=last)
-    return Outside(books=books_of(rows.rename(columns={"snapshot_at": "ts"})))
+        return outside
+    oldest = (pd.Timestamp(first) - pd.Timedelta(days=knobs.max_age_days)).floor("D")
+    return replace(outside, books=books_of(session.query("order_books", first=oldest.date(), last=last)))
 
 
 def with_hashes(settings: Settings, quantiles: pd.DataFrame, outside: Outside) -> pd.DataFrame:
@@ -297,11 +338,19 @@ def with_hashes(settings: Settings, quantiles: pd.DataFrame, outside: Outside) -
     age = MAXIMUM_AGE_DAYS if knobs is None else knobs.max_age_days
     out = quantiles.copy()
     for symbol, rows in quantiles.groupby("symbol", sort=False):
-        more = outside.hashes(str(symbol), rows["as_of"], age)
+        more = outside.hashes(str(symbol), rows["as_of"], age) + _bonus_of_file(settings, str(symbol))
         told = more[more != ""]
         mine = out.loc[told.index, "input_hash"]
         out.loc[told.index, "input_hash"] = [_run.digest(*both) for both in zip(mine, told, strict=True)]
     return out
+
+
+def _bonus_of_file(settings: Settings, symbol: str) -> str:
+    """Name the bonus in force where a file states it; one of the configuration stands in its hash."""
+    lending = settings.markets[symbol].lending
+    if settings.in_force is None or lending is None or lending.in_force is not None:
+        return ""
+    return f"|bonus {in_force.bonus_floor(settings, symbol, grids_of(settings, lending.venue, 'lending').bonus)}"
 
 
 def use_of(market: Market, product: str) -> Lending | Perpetual:

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 import plimsoll
 from assets import _run, sizes
-from assets._budget import product_specs, use_of
+from assets._budget import budget_spec, product_specs
 from assets._table import table_metadata
-from assets.recommendations import absorbed_in_force, live_set
+from assets.recommendations import absorbed_in_force
 from assets.sizes import Sized, Stored, sized
+from dagster_project import in_force
+from dagster_project.in_force_files import InForceSet
 from dagster_project.progress import step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
-from plimsoll import attribution, implied, overshoot
+from plimsoll import attribution, caps, implied, overshoot
 from plimsoll.overshoot import TAIL_FRACTION
 from plimsoll.recommendations import LendingSet, PerpetualSet
 from plimsoll.tails import GpdFit
@@ -84,23 +86,24 @@ def implied_rows(settings: Settings, stored: Stored, events: pd.DataFrame, day: 
     """
     known = events[events["target_date"] <= pd.Timestamp(day)]
     out: list[dict[str, Any]] = []
-    for symbol, market in settings.markets.items():
-        for product in product_specs(settings, market):
+    held, stands = in_force.sets(settings), in_force.live(settings)
+    for symbol in settings.markets:
+        for product in product_specs(settings, symbol):
             for side in overshoot.SIDES:
-                live = live_set(market, product, side)
+                key = (symbol, product.product, side)
+                live = stands.get(key)
                 found = sized(settings, stored, symbol, product, side) if live is not None else None
                 if live is not None and found is not None:
-                    row = _implied(settings, symbol, live, found, known)
+                    row = _implied(settings, held[key], live, found, known)
                     out.append(row | {"as_of": pd.Timestamp(day), "symbol": symbol})
     rows = pd.DataFrame(out, columns=[*IMPLIED_COLUMNS])
     return rows.astype(dict.fromkeys(IMPLIED_NUMBERS, "float64") | {"value_bps": "Int64"})
 
 
 def _implied(
-    settings: Settings, symbol: str, live: LendingSet | PerpetualSet, found: Sized, events: pd.DataFrame
+    settings: Settings, held: InForceSet, live: LendingSet | PerpetualSet, found: Sized, events: pd.DataFrame
 ) -> dict[str, Any]:
     row, product, side = found.row, found.product, found.side
-    held = use_of(settings.markets[symbol], product.product).in_force
     move = float(absorbed_in_force(live, product, side, row["lambda_slippage"], row["oracle_error"]))
     pool = events[(events["side"] == side) & (events["trigger_depth"] == row["trigger_depth"])]
     day = found.budget.day.iloc[0]
@@ -120,8 +123,8 @@ def _implied(
     return {
         "product": product.product,
         "side": side,
-        "venue": held.venue if held is not None else "",
-        "read_on": pd.Timestamp(held.read_on) if held is not None else pd.NaT,
+        "venue": in_force.venue_of(settings, held),
+        "read_on": pd.Timestamp(min(held.read_on.values())),
         "parameter": "lt" if isinstance(live, LendingSet) else "mm",
         "value_bps": value,
         "absorbed_log": confidence.absorbed_move,
@@ -154,6 +157,7 @@ def _depth(found: Sized, live: LendingSet | PerpetualSet) -> tuple[float | None,
     spec = replace(found.budget.spec, es_budget=NO_SHORTFALL)
     day = found.budget.day.assign(k=found.budget.day[f"k_p{IMPLIED_BPS}"])
     at_one = replace(found, product=product, budget=replace(found.budget, day=day, product=product, spec=spec))
+    curve: caps.Function
     if isinstance(live, LendingSet):
         curve = sizes.with_bonus(at_one, live.bonus_bps / BPS)
         carried = -float(np.log(live.lt_bps / BPS))
@@ -161,15 +165,11 @@ def _depth(found: Sized, live: LendingSet | PerpetualSet) -> tuple[float | None,
         curve = at_one.budget
         carried = _margin_log(live.mm_bps / BPS, found)
 
-    def budget(notional_usd: float) -> float:
-        value = float(curve(np.asarray([notional_usd]))[0])
-        return value if np.isfinite(value) else float("inf")
-
     bounds = {
         "smallest_usd": SMALLEST_SHARE * product.notional_usd,
         "largest_usd": LARGEST_SHARE * product.notional_usd,
     }
-    return implied.implied_depth(budget, carried, **bounds)
+    return implied.implied_depth(curve, carried, **bounds)
 
 
 def _margin_log(margin: float, found: Sized) -> float:
@@ -215,22 +215,20 @@ def attribution_rows(settings: Settings, thresholds: pd.DataFrame, since: date |
     """
     out: list[dict[str, Any]] = []
     contracts = {
-        (symbol, one.product): one.contract
-        for symbol, market in settings.markets.items()
-        for one in product_specs(settings, market)
+        (symbol, one.product): one.contract for symbol in settings.markets for one in product_specs(settings, symbol)
     }
     known = thresholds[thresholds["as_of"] <= pd.Timestamp(day)]
-    for (symbol, product, side), rows in known.groupby(["symbol", "product", "side"], sort=True):
+    for key, rows in known.groupby(["symbol", "product", "side"], sort=True):
+        symbol, product, side = (str(part) for part in key)
         earlier = rows.iloc[:-1] if since is None else rows[rows["as_of"] <= pd.Timestamp(since)]
         if earlier.empty or (symbol, product) not in contracts:
             continue
         before, after = earlier.iloc[-1], rows.iloc[-1]
         if "withheld" in (before["status"], after["status"]):
             continue
-        grid = settings.budget.lt_grid_bps if product == "lending" else settings.budget.margin_grid_bps
-        found = attribution.attribute(
-            before.to_dict(), after.to_dict(), is_inverse=contracts[symbol, product] == "inverse", grid_bps=grid
-        )
+        spec = budget_spec(settings, symbol, product)
+        grid = spec.lt_grid_bps if product == "lending" else spec.margin_grid_bps
+        found = attribution.attribute(before, after, is_inverse=contracts[symbol, product] == "inverse", grid_bps=grid)
         out += [
             {
                 "as_of": pd.Timestamp(day),
@@ -261,26 +259,23 @@ def last_recommendation(session: Session, run: _run.Run, day: date) -> date | No
 
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the explaining assets of a configuration."""
-    common: dict[str, Any] = {
-        "partitions_def": partitions,
-        "backfill_policy": dg.BackfillPolicy.single_run(),
-        "group_name": "decision",
-        "kinds": {"python", "duckdb"},
-        "code_version": plimsoll.METHODOLOGY,
-    }
 
     @dg.asset(
         name="implied_confidence",
         deps=["threshold"],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="decision",
+        kinds={"python", "duckdb"},
+        code_version=plimsoll.METHODOLOGY,
         description="What parameters in force assume: the move that they absorb, and the probability, the latency and "
         "the depth that go with it.",
-        **common,
     )
     def implied_confidence(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)
         with step("implied confidence"):
             with warehouse.session() as session:
-                stored = sizes.read(session, settings, run.end)
+                stored = sizes.read(session, settings, run.days[0], run.end)
                 events = session.query("overshoot_events", last=run.end, **run.identity)
             rows = pd.concat([implied_rows(settings, stored.until(day), events, day) for day in run.days])
             written = _append(warehouse, run, "implied_confidence", rows, IMPLIED_KEY, stored.prices)
@@ -289,9 +284,13 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
     @dg.asset(
         name="attribution",
         deps=["threshold"],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="decision",
+        kinds={"python", "duckdb"},
+        code_version=plimsoll.METHODOLOGY,
         description="Why each target moved since the last recommendation, driver by driver; the contributions sum to "
         "the change of the rounded parameter.",
-        **common,
     )
     def attributed(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         run = _run.of(context, settings)

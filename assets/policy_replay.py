@@ -10,7 +10,8 @@ import pandas as pd
 import plimsoll
 from assets import _run
 from assets._budget import product_specs
-from assets.recommendations import absorbed_in_force, live_set
+from assets.recommendations import absorbed_in_force
+from dagster_project import in_force
 from dagster_project.settings import Settings
 from plimsoll import breaches
 from plimsoll.budget import ProductSpec
@@ -52,8 +53,8 @@ def panel_rows(
         are left out; a rule without enough history wants nothing (NaN), and so do parameters where none are in force.
     """
     frames = []
-    for symbol, market in settings.markets.items():
-        spec = next((one for one in product_specs(settings, market) if one.product == product), None)
+    for symbol in settings.markets:
+        spec = next((one for one in product_specs(settings, symbol) if one.product == product), None)
         mine = forecasts[(forecasts["symbol"] == symbol) & (forecasts["sigma_daily"] > 0)].reset_index(drop=True)
         if spec is None or mine.empty:
             continue
@@ -81,7 +82,7 @@ def _budget(settings: Settings, symbol: str, spec: ProductSpec, side: str, rows:
     """Wishes that come from stored thresholds, carried to 24 hours, and the costs beside them."""
     known = rows[rows["lambda_total"].notna()]
     to_a_day = (24.0 / known["horizon_hours"]) ** known["eta"]
-    live = live_set(settings.markets[symbol], spec, side)
+    live = in_force.live(settings).get((symbol, spec.product, side))
     stands = np.full(len(known), np.nan)
     if live is not None:
         absorbed = absorbed_in_force(live, spec, side, known["lambda_slippage"], known["oracle_error"])

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 import plimsoll
 from assets import _run, checks
 from assets import prices as asset_prices
-from assets._budget import product_specs
+from assets._budget import grids_of, product_specs, use_of
 from assets._table import table_metadata
-from dagster_project import calendars
+from dagster_project import calendars, in_force
 from dagster_project.markets import Market
 from dagster_project.progress import step
 from dagster_project.settings import Settings
@@ -33,17 +33,17 @@ GAP_WATCH_SESSIONS = 30
 LONG_GAP_SESSIONS = 2
 
 
-def rules_of(settings: Settings) -> DecisionRules:
-    """Turn the knobs into the core's rules."""
-    knobs = settings.budget
+def rules_of(settings: Settings, symbol: str, product: str) -> DecisionRules:
+    """Turn the knobs into the core's rules, on the grid of the venue that a market is used at."""
+    knobs, grids = settings.budget, grids_of(settings, use_of(settings.markets[symbol], product).venue, product)
     return DecisionRules(
         hold_bps=knobs.loosening_hold_bps,
         hold_margin_share=knobs.loosening_hold_margin_share,
         down_steps=knobs.hysteresis_down_steps,
         up_steps=knobs.hysteresis_up_steps,
-        lt_grid_bps=knobs.lt_grid_bps,
-        margin_grid_bps=knobs.margin_grid_bps,
-        bonus_grid_bps=knobs.bonus_grid_bps,
+        lt_grid_bps=grids.lt,
+        margin_grid_bps=grids.margin,
+        bonus_grid_bps=grids.bonus,
     )
 
 
@@ -66,21 +66,6 @@ def data_objection(
         worst = gaps.sort_values("gap_sessions").iloc[-1]
         return f"gap of {worst['gap_sessions']} sessions before {worst['date'].date()}"
     return None
-
-
-def in_force_rows(settings: Settings) -> pd.DataFrame:
-    """Parameters in force as the configuration states them, one row each."""
-    rows = []
-    for symbol, market in settings.markets.items():
-        for product, use in (("perpetual", market.perpetual), ("lending", market.lending)):
-            if use is None or use.in_force is None:
-                continue
-            values = use.in_force.model_dump()
-            for name, value in values.items():
-                if name.endswith("_bps"):
-                    rows.append((symbol, product, values["venue"], values["read_on"], name.removesuffix("_bps"), value))
-    columns = ["symbol", "product", "venue", "read_on", "parameter", "value_bps"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def absorbed_in_force(
@@ -119,17 +104,6 @@ def _implied(
     unit = row["sigma_eff_daily"] * (row["horizon_hours"] / 24.0) ** row["eta"]
     pool = events[(events["side"] == side) & (events["trigger_depth"] == row["trigger_depth"])]
     return implied.implied_probability(pool["overshoot_sigma"].to_numpy(np.float64), float(move) / unit)
-
-
-def live_set(market: Market, product: ProductSpec, side: str) -> LendingSet | PerpetualSet | None:
-    """Return what is in force for a use of a market, or None; short loans have no set of their own."""
-    if product.product == "lending":
-        use = market.lending.in_force if market.lending else None
-        if use is None or side == "short":
-            return None
-        return LendingSet(use.lt_bps, use.ltv_bps, use.bonus_bps)
-    perp = market.perpetual.in_force if market.perpetual else None
-    return PerpetualSet(perp.mm_bps, perp.im_bps, 10_000 // perp.im_bps) if perp else None
 
 
 def _target(product: ProductSpec, row: pd.Series) -> LendingSet | PerpetualSet | None:
@@ -181,6 +155,7 @@ def recommend(
         Why nothing at all may be proposed (a failed check), or None.
     """
     out: list[dict[str, object]] = []
+    stands = in_force.live(settings)
     known_events = events[events["target_date"] <= pd.Timestamp(day)]
     for symbol, market in settings.markets.items():
         bars = prices[(prices["symbol"] == symbol) & (prices["date"] <= pd.Timestamp(day))]
@@ -188,11 +163,12 @@ def recommend(
         reason = objection or data_objection(market, bars, day, silent)
         mine = budgets[(budgets["symbol"] == symbol) & (budgets["as_of"] <= pd.Timestamp(day))]
         state = state_of(settings, bars, feeds[feeds["symbol"] == symbol])
-        for product in product_specs(settings, market):
+        for product in product_specs(settings, symbol):
             for side in overshoot.SIDES:
                 rows = mine[(mine["product"] == product.product) & (mine["side"] == side)]
                 newest = rows.tail(1)
-                out += _propose(settings, symbol, product, side, newest, known_events, reason, state)
+                live = stands.get((symbol, product.product, side))
+                out += _propose(settings, symbol, product, side, live, newest, known_events, reason, state)
     return pd.DataFrame(out).assign(as_of=pd.Timestamp(day)) if out else pd.DataFrame()
 
 
@@ -201,13 +177,12 @@ def _propose(
     symbol: str,
     product: ProductSpec,
     side: str,
+    live: LendingSet | PerpetualSet | None,
     newest: pd.DataFrame,
     events: pd.DataFrame,
     reason: str | None,
     state: FeedState,
 ) -> list[dict[str, object]]:
-    market = settings.markets[symbol]
-    live = live_set(market, product, side)
     if newest.empty:
         row, target = pd.Series({"status": "withheld", "horizon_hours": np.nan, "input_hash": ""}), None
         reason = reason or f"not enough data: fewer than {settings.volatility.minimum_any} returns"
@@ -225,7 +200,7 @@ def _propose(
             buffer_log=buffer_log,
             may_loosen=may_loosen,
             withheld_reason=reason,
-            rules=rules_of(settings),
+            rules=rules_of(settings, symbol, product.product),
         )
     else:
         proposals = recommendations.propose_perpetual(
@@ -236,7 +211,7 @@ def _propose(
             side=side,
             may_loosen=may_loosen,
             withheld_reason=reason,
-            rules=rules_of(settings),
+            rules=rules_of(settings, symbol, product.product),
         )
     probability, note = _implied(product, side, live, row, events)
     rows = []

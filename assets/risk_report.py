@@ -12,11 +12,10 @@ import pandas as pd
 
 import plimsoll
 from assets import _run, checks, policy_replay, severity, trial
-from assets._budget import beside
+from assets._budget import beside, with_books
 from assets._table import table_metadata
-from assets.recommendations import in_force_rows
 from assets.thresholds import sensitivities, worth_rows
-from dagster_project import files
+from dagster_project import files, in_force
 from dagster_project import settings as settings_module
 from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
@@ -99,11 +98,11 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
             frames["forecasts"],
             frames["overshoot_quantiles"],
             frames["thresholds"],
-            beside(session, settings, day),
+            with_books(session, settings, beside(session, settings, day), day, day),
         ),
         quarantine=session.query("quarantine", last=day),
         checks=gates,
-        in_force=in_force_rows(settings),
+        in_force=in_force.rows(settings),
         previous=session.query("previous_recommendations", as_of=day),
         feeds=session.query("feed_scores", last=day, **identity),
         verdicts=session.query("bar_verdicts", last=day),

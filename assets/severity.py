@@ -257,34 +257,26 @@ def scoreboard(facts: pd.DataFrame, shortfalls: pd.DataFrame) -> pd.DataFrame:
 
 def _compared(named: dict[str, Any], group: pd.DataFrame) -> list[dict[str, Any]]:
     champion = IN_USE[str(named["series"])]
-    wide = group.pivot_table(index=["target_date", "symbol"], columns="model", values="value").dropna()
-    if champion not in wide or len(wide) == 0:
+    shared = scores.shared_scores(group)
+    if champion not in shared.daily or shared.observations == 0:
         return []
-    by_date = wide.groupby(level="target_date").mean().sort_index()
-    lags = round(len(by_date) ** (1 / 3))
-    best = set()
-    if by_date.shape[1] > 1 and len(by_date) >= scores.LEAST_DAYS:
-        losses = {str(name): by_date[name].to_numpy(np.float64) for name in by_date}
-        best = set(scores.model_confidence_set(losses, seed=0))
-    rows = []
-    for model in by_date:
-        mean = float(by_date[model].mean())
-        row = named | {
-            "model": str(model),
-            "observations": len(wide),
-            "dates": len(by_date),
-            "mean_score": mean,
-            "ratio_to_in_use": mean / float(by_date[champion].mean()) if named["score"] == "quantile" else np.nan,
-            "dm_statistic": np.nan,
-            "dm_p": np.nan,
-            "is_in_confidence_set": model in best if best else None,
+    found = scores.compare(shared.daily, champion, seed=0)
+    mean = found.set_index("model")["mean_score"]
+    is_ratio = named["score"] == "quantile"
+    return [
+        named
+        | {
+            "model": row["model"],
+            "observations": shared.observations,
+            "dates": len(shared.daily),
+            "mean_score": row["mean_score"],
+            "ratio_to_in_use": row["mean_score"] / mean[champion] if is_ratio else np.nan,
+            "dm_statistic": row["dm_statistic"],
+            "dm_p": row["dm_p"],
+            "is_in_confidence_set": row["is_in_confidence_set"],
         }
-        if model != champion:
-            found = scores.diebold_mariano((by_date[model] - by_date[champion]).to_numpy(np.float64), lags=lags)
-            if found.is_applicable:
-                row |= {"dm_statistic": found.statistic, "dm_p": found.p_value}
-        rows.append(row)
-    return rows
+        for row in found.to_dict("records")
+    ]
 
 
 def _by(keys: list[str], rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

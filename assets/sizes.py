@@ -13,7 +13,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from plimsoll.caps import Cap, ForcedSale
 
 import plimsoll
 from assets import _run
@@ -26,15 +25,17 @@ from assets._budget import (
     newest_day,
     product_specs,
     use_of,
+    with_books,
 )
 from assets._table import table_metadata
-from assets.recommendations import live_set
+from dagster_project import in_force
 from dagster_project.markets import Lending, Perpetual
 from dagster_project.progress import step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
-from plimsoll import caps, liquidation, overshoot, tiers
+from plimsoll import caps, overshoot, tiers
 from plimsoll.budget import ProductSpec, SizeBudget
+from plimsoll.caps import Cap, ForcedSale
 from plimsoll.inverse import OTHER
 from plimsoll.recommendations import LendingSet
 from plimsoll.thresholds import BPS
@@ -63,20 +64,28 @@ class Stored:
     def until(self, day: date) -> "Stored":
         """Return what was known by the close of a day."""
         last = pd.Timestamp(day)
+
+        def known(frame: pd.DataFrame) -> pd.DataFrame:
+            return frame[frame["as_of"] <= last]
+
         return Stored(
             self.prices[self.prices["date"] <= last],
-            *(frame[frame["as_of"] <= last] for frame in (self.forecasts, self.quantiles, self.thresholds)),
+            known(self.forecasts),
+            known(self.quantiles),
+            known(self.thresholds),
             self.outside,
         )
 
 
-def read(session: Session, settings: Settings, last: date) -> Stored:
-    """Read it."""
+def read(session: Session, settings: Settings, first: date, last: date) -> Stored:
+    """Read it, with the order books that days from ``first`` to ``last`` may use."""
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     return Stored(
         session.query("prices", last=last),
-        *(session.query(name, last=last, **identity) for name in ("forecasts", "overshoot_quantiles", "thresholds")),
-        beside(session, settings, last),
+        session.query("forecasts", last=last, **identity),
+        session.query("overshoot_quantiles", last=last, **identity),
+        session.query("thresholds", last=last, **identity),
+        with_books(session, settings, beside(session, settings, last), first, last),
     )
 
 
@@ -106,14 +115,16 @@ def sized(settings: Settings, stored: Stored, symbol: str, product: ProductSpec,
     bars = stored.prices[stored.prices["symbol"] == symbol]
     day = newest_day(settings, symbol, product, side, bars, forecasts, chosen, stored.thresholds, stored.outside)
     costs = costs_of(settings, symbol, product, side, day.iloc[0].to_dict(), stored.outside)
-    return Sized(row, SizeBudget(day, product, side, budget_spec(settings), costs), product, side)
+    return Sized(
+        row, SizeBudget(day, product, side, budget_spec(settings, symbol, product.product), costs), product, side
+    )
 
 
 def tier_rows(settings: Settings, stored: Stored, day: date) -> pd.DataFrame:
     """Margins by size of every perpetual and side on a day, without identity columns."""
     out: list[dict[str, Any]] = []
-    for symbol, market in settings.markets.items():
-        for product in (one for one in product_specs(settings, market) if one.product == "perpetual"):
+    for symbol in settings.markets:
+        for product in (one for one in product_specs(settings, symbol) if one.product == "perpetual"):
             for side in overshoot.SIDES:
                 found = sized(settings, stored, symbol, product, side)
                 named = {"as_of": pd.Timestamp(day), "symbol": symbol, "side": side}
@@ -173,7 +184,7 @@ def _no_table(named: dict[str, Any], note: str, hashed: str) -> dict[str, Any]:
 
 
 def _tiers(settings: Settings, symbol: str, found: Sized) -> tiers.TierTable:
-    use, knobs = use_of(settings.markets[symbol], "perpetual"), settings.budget
+    use, grid = use_of(settings.markets[symbol], "perpetual"), found.budget.spec.margin_grid_bps
     largest = use.largest_notional_usd if isinstance(use, Perpetual) else None
     # A coin-margined long loses like a short in the coin, and the other way round.
     side = OTHER[found.side] if found.product.contract == "inverse" else found.side
@@ -182,13 +193,13 @@ def _tiers(settings: Settings, symbol: str, found: Sized) -> tiers.TierTable:
         side=side,
         smallest_usd=SMALLEST_SHARE * found.product.notional_usd,
         largest_usd=largest or LARGEST_SIZES * found.product.notional_usd,
-        rate_grid_bps=knobs.margin_grid_bps,
+        rate_grid_bps=grid,
     )
     return tiers.with_initial_margins(
         table,
         buffer_log=float(found.row["user_buffer_log"]),
         side=side,
-        grid_bps=knobs.margin_grid_bps,
+        grid_bps=grid,
         funding=found.product.funding,
     )
 
@@ -197,7 +208,7 @@ def cap_rows(settings: Settings, stored: Stored, day: date) -> pd.DataFrame:
     """Supply and borrow caps of every lending market on a day, without identity columns."""
     out: list[dict[str, Any]] = []
     for symbol, market in settings.markets.items():
-        for product in (one for one in product_specs(settings, market) if one.product == "lending"):
+        for product in (one for one in product_specs(settings, symbol) if one.product == "lending"):
             for side in overshoot.SIDES:
                 found = sized(settings, stored, symbol, product, side)
                 row = {"as_of": pd.Timestamp(day), "symbol": symbol, "side": side, "lt_basis": "none"}
@@ -231,7 +242,7 @@ CAP_COLUMNS = (
 
 
 def _caps(settings: Settings, symbol: str, found: Sized, use: Lending) -> dict[str, Any]:
-    live = live_set(settings.markets[symbol], found.product, found.side)
+    live = in_force.live(settings).get((symbol, found.product.product, found.side))
     held = live if isinstance(live, LendingSet) else None
     lt_bps = held.lt_bps if held is not None else int(found.row["lt_bps"])
     bonus = (held.bonus_bps if held is not None else int(found.row["bonus_bps"])) / 1e4
@@ -267,67 +278,58 @@ def _reached(cap: Cap) -> float:
     return caps.round_down_significant(cap.cap_usd)
 
 
-def with_bonus(found: Sized, bonus: float) -> Callable[[Floats], Floats]:
+def with_bonus(found: Sized, bonus: float) -> caps.Function:
     """Minus the log of the threshold that each size carries at a bonus that stays; NaN where nobody would liquidate."""
-    product, side, spec = found.product, found.side, found.budget.spec
 
-    def budget(sizes: Floats) -> Floats:
-        rows = found.budget.rows(sizes)
-        deviation = rows["oracle_error"].to_numpy(np.float64)
-        move = (rows["lambda_move"] + rows["lambda_model"] + rows["lambda_smoothing"]).to_numpy(np.float64)
-        slippage = _as_fraction(rows["lambda_slippage"].to_numpy(np.float64), side)
-        carried = liquidation.threshold_cap(move=move, oracle_deviation=deviation, bonus=bonus, side=side)
-        least = liquidation.minimum_bonus(
-            slippage=slippage,
-            fee=product.fee,
-            protocol_share=spec.protocol_share,
-            oracle_deviation=deviation,
-            side=side,
-        )
-        is_paid = (rows["status"] == "ok").to_numpy() & (least <= bonus + 1e-12)
-        return np.where(is_paid, -np.log(carried), np.nan)
+    def carried_like_a_move(sizes: Floats) -> Floats:
+        terms = found.budget.terms(sizes)
+        return np.asarray(terms["lambda_move"] + terms["lambda_model"] + terms["lambda_smoothing"], dtype=np.float64)
 
-    return budget
+    return caps.budget_with_bonus(
+        move=carried_like_a_move,
+        slippage=_slippage(found),
+        bonus=bonus,
+        oracle_deviation=float(found.row["oracle_error"]),
+        fee=found.product.fee,
+        protocol_share=found.budget.spec.protocol_share,
+        side=found.side,
+    )
 
 
-def _slippage(found: Sized) -> Callable[[Floats], Floats]:
+def _slippage(found: Sized) -> caps.Function:
     def slippage(sizes: Floats) -> Floats:
-        rows = found.budget.rows(sizes)
-        cost = _as_fraction(rows["lambda_slippage"].to_numpy(np.float64), found.side)
-        return np.where(rows["status"] == "ok", cost, np.nan)
+        return found.budget.terms(sizes)["slippage"].to_numpy(np.float64)
 
     return slippage
 
 
-def _as_fraction(log_cost: Floats, side: str) -> Floats:
-    return np.asarray(np.expm1(log_cost) if side == "short" else -np.expm1(-log_cost), dtype=np.float64)
-
-
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the assets of sizes of a configuration."""
-    common: dict[str, Any] = {
-        "deps": ["threshold"],
-        "partitions_def": partitions,
-        "backfill_policy": dg.BackfillPolicy.single_run(),
-        "group_name": "threshold",
-        "kinds": {"python", "duckdb"},
-        "code_version": plimsoll.METHODOLOGY,
-    }
 
     @dg.asset(
         name="size_tier",
+        deps=["threshold"],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="threshold",
+        kinds={"python", "duckdb"},
+        code_version=plimsoll.METHODOLOGY,
         description="Margins of each perpetual by position size, billed marginally, so that what is billed never falls "
         "below what the budget asks on average.",
-        **common,
     )
     def size_tier(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         return _written(context, settings, warehouse, "size_tier", TIER_KEY, tier_rows)
 
     @dg.asset(
         name="exposure_cap",
+        deps=["threshold"],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="threshold",
+        kinds={"python", "duckdb"},
+        code_version=plimsoll.METHODOLOGY,
         description="Supply and borrow caps of each lending market: the largest total at which the threshold is still "
         "carried when its largest holders are sold at once.",
-        **common,
     )
     def exposure_cap(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
         return _written(context, settings, warehouse, "exposure_cap", CAP_KEY, cap_rows)
@@ -346,7 +348,7 @@ def _written(
     run = _run.of(context, settings)
     with step(table.replace("_", " ")):
         with warehouse.session() as session:
-            stored = read(session, settings, run.end)
+            stored = read(session, settings, run.days[0], run.end)
         frames = [made(settings, stored.until(day), day) for day in run.days]
         rows = pd.concat([frame for frame in frames if len(frame)], ignore_index=True) if frames else pd.DataFrame()
         with warehouse.session() as session, session.transaction():

@@ -20,6 +20,7 @@ from assets._budget import (
     chosen_quantiles,
     newest_day,
     product_specs,
+    with_books,
     with_buffer,
     with_hashes,
 )
@@ -28,7 +29,7 @@ from dagster_project.markets import Market
 from dagster_project.progress import step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
-from plimsoll import budget, consensus, liquidation, overshoot
+from plimsoll import budget, implied, liquidation, overshoot
 
 SENSITIVITY_BPS = (100, 50, 10)
 THRESHOLD_KEY = ("as_of", "target_date", "symbol", "product", "side", "methodology", "config_hash")
@@ -44,11 +45,11 @@ def threshold_rows(
     outside: Outside,
 ) -> pd.DataFrame:
     """Threshold rows of one market from a day on, for all its products and sides, without identity columns."""
-    market, spec = settings.markets[symbol], budget_spec(settings)
-    frames = []
+    market, frames = settings.markets[symbol], []
     # Only a rule that remembers needs the days before.
-    kept = quantiles if spec.smoothing.rule == "buffer" else quantiles[quantiles["as_of"] >= first]
-    for product in product_specs(settings, market):
+    kept = quantiles if settings.budget.smoothing == "buffer" else quantiles[quantiles["as_of"] >= first]
+    for product in product_specs(settings, symbol):
+        spec = budget_spec(settings, symbol, product.product)
         chosen = chosen_quantiles(settings, kept, product.product)
         for side in overshoot.SIDES:
             days = budget_days(settings, symbol, product, side, prices, forecasts, chosen, outside)
@@ -107,11 +108,14 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
             expected = quantiles[["symbol", "as_of", "target_date", "input_hash"]].drop_duplicates()
             first = _run.first_stale(expected, stored, ["symbol", "as_of", "target_date"])
             frames = []
-            for symbol in settings.markets if first is not None else ():
-                mine, own = (frame[frame["symbol"] == symbol] for frame in (forecasts, quantiles))
-                if (own["as_of"] >= first).any():
-                    bars = prices[prices["symbol"] == symbol]
-                    frames.append(threshold_rows(settings, symbol, bars, mine, own, first, outside))
+            if first is not None:
+                with warehouse.session() as session:
+                    outside = with_books(session, settings, outside, first.date(), run.end)
+                for symbol in settings.markets:
+                    mine, own = (frame[frame["symbol"] == symbol] for frame in (forecasts, quantiles))
+                    if (own["as_of"] >= first).any():
+                        bars = prices[prices["symbol"] == symbol]
+                        frames.append(threshold_rows(settings, symbol, bars, mine, own, first, outside))
             rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
             with warehouse.session() as session, session.transaction():
                 rows = _run.with_vintage(run.stamped(rows), run, prices) if len(rows) else rows
@@ -132,12 +136,12 @@ def sensitivities(
 ) -> pd.DataFrame:
     """Threshold or maintenance margin of the newest day at other probabilities and at half and twice the horizon."""
     rows = []
-    spec = budget_spec(settings)
-    for symbol, market in settings.markets.items():
+    for symbol in settings.markets:
         mine = forecasts[forecasts["symbol"] == symbol]
         own = quantiles[(quantiles["symbol"] == symbol) & quantiles["as_of"].isin(mine["as_of"].tail(1))]
         bars = prices[prices["symbol"] == symbol]
-        for product in product_specs(settings, market) if len(mine) else ():
+        for product in product_specs(settings, symbol) if len(mine) else ():
+            spec = budget_spec(settings, symbol, product.product)
             chosen = chosen_quantiles(settings, own, product.product)
             parameter = "lt_bps" if product.product == "lending" else "mm_bps"
             for side in overshoot.SIDES:
@@ -165,9 +169,7 @@ def worth_rows(settings: Settings, budgets: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     newest = budgets.groupby(["symbol", "product", "side"]).tail(1)
-    products = {
-        (s, one.product): one for s, market in settings.markets.items() for one in product_specs(settings, market)
-    }
+    products = {(s, one.product): one for s in settings.markets for one in product_specs(settings, s)}
     for row in newest[newest["status"] != "withheld"].to_dict("records"):
         product = products.get((row["symbol"], row["product"]))
         if product is None:
@@ -175,16 +177,24 @@ def worth_rows(settings: Settings, budgets: pd.DataFrame) -> pd.DataFrame:
         # A margin of shorts is exp(budget) - 1, all else moves with exp(-budget).
         is_convex = row["product"] == "perpetual" and row["side"] == "short"
         unit = np.exp(row["lambda_total"] if is_convex else -row["lambda_total"])
-        seconds = 3600.0 * row["horizon_hours"]
-        faster = {"minute_bp": min(60.0, seconds), "half_bp": seconds / 2}
+        hours = float(row["horizon_hours"])
+        faster = {
+            name: implied.latency_worth(
+                move=row["lambda_move"],
+                horizon_hours=hours,
+                faster_horizon_hours=sooner,
+                eta=row["eta"],
+                total=row["lambda_total"],
+                product=row["product"],
+                side=row["side"],
+            ).parameter_bps
+            for name, sooner in (("minute_bp", hours - min(1 / 60, hours / 2)), ("half_bp", hours / 2))
+        }
         floor = max(product.oracle_deviation, settings.budget.minimum_oracle_deviation)
         plain = float(liquidation.log_cost(floor, row["side"]))
         rows.append(
             {name: row[name] for name in ("symbol", "product", "side", "horizon_hours")}
-            | {
-                name: unit * consensus.latency_worth_bp(row["lambda_move"], row["eta"], seconds, saved)
-                for name, saved in faster.items()
-            }
+            | faster
             | {"venues_bp": 1e4 * unit * float(np.expm1(max(row["lambda_oracle"] - plain, 0.0)))}
         )
     columns = ["symbol", "product", "side", "horizon_hours", "minute_bp", "half_bp", "venues_bp"]

@@ -14,7 +14,8 @@ import pandas as pd
 import plimsoll
 from assets import _run
 from assets._budget import product_specs
-from assets.recommendations import absorbed_in_force, live_set
+from assets.recommendations import absorbed_in_force
+from dagster_project import in_force
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session
 from plimsoll import monitoring
@@ -128,20 +129,22 @@ def scorecard(session: Session, settings: Settings, day: date) -> pd.DataFrame:
     events = session.query("overshoot_events", last=day, **identity)
     to_a_day = ((24.0 / rows["horizon_hours"]) ** rows["eta"]).to_numpy(np.float64)
     has_target = rows["target"].notna().to_numpy(np.bool_)
+    stands = in_force.live(settings)
     moves = rows.assign(
         target_log=np.where(has_target, rows["absorbed_move"].to_numpy(np.float64) * to_a_day, np.nan),
-        in_force_log=[_in_force(settings, row) * factor for row, factor in zip(records(rows), to_a_day, strict=True)],
+        in_force_log=[
+            _in_force(settings, stands, row) * factor for row, factor in zip(records(rows), to_a_day, strict=True)
+        ],
     )
     return monitoring.scorecard(moves, events, last=day)
 
 
-def _in_force(settings: Settings, row: Any) -> float:
+def _in_force(settings: Settings, stands: Mapping[Key, LendingSet | PerpetualSet], row: Any) -> float:
     """Log move that the value in force on that day carried, with the other parameters of the set as they are now."""
-    market = settings.markets.get(str(row.symbol))
-    spec = (
-        None if market is None else next((p for p in product_specs(settings, market) if p.product == row.product), None)
-    )
-    live = None if market is None or spec is None else live_set(market, spec, str(row.side))
+    symbol = str(row.symbol)
+    specs = product_specs(settings, symbol) if symbol in settings.markets else []
+    spec = next((one for one in specs if one.product == row.product), None)
+    live = stands.get((symbol, str(row.product), str(row.side)))
     if spec is None or live is None or pd.isna(row.in_force):
         return float("nan")
     value = int(row.in_force)

@@ -45,7 +45,8 @@ class InForceTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Path
+    path: Path | None = None
+    """None: every set in force is stated in the configuration."""
     max_age_days: Annotated[int, Field(ge=1, le=3650)] = MAX_AGE_DAYS
 
 

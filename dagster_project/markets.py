@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dagster_project.sources import Strict as _Strict
+from plimsoll.caps import CLUSTER_SHARE, COTRIGGERED_SHARE
 from plimsoll.liquidation import rounds
 
 SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9._-]{0,19}$")
@@ -90,8 +91,8 @@ class Exposure(_Strict):
 
     supplied_usd: Annotated[float, Field(gt=0)] | None = None
     borrowed_usd: Annotated[float, Field(gt=0)] | None = None
-    largest_wallets_share: Fraction = 0.30
-    co_triggered_share: Annotated[float, Field(ge=0, lt=1)] = 0.10
+    largest_wallets_share: Fraction = CLUSTER_SHARE
+    co_triggered_share: Annotated[float, Field(ge=0, lt=1)] = COTRIGGERED_SHARE
 
 
 class Use(_Strict):

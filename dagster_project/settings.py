@@ -18,9 +18,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from dagster_project import venue_files
 from dagster_project.acknowledgements import Monitoring
+from dagster_project.in_force_files import InForceTable
 from dagster_project.markets import SYMBOL, Bps, Fraction, Market
 from dagster_project.order_books import OrderBooks
+from dagster_project.publishing import PublicationKnobs
 from dagster_project.sources import VARIABLE, Source
 from dagster_project.sources import Strict as _Strict
 
@@ -292,6 +295,8 @@ class Settings(_Strict):
     operations: OperationsKnobs = OperationsKnobs()
     monitoring: Monitoring = Monitoring()
     order_books: OrderBooks | None = Field(default=None, exclude_if=lambda value: value is None)
+    in_force: InForceTable | None = None
+    publication: PublicationKnobs = PublicationKnobs()
     markets: dict[str, Market]
 
     @field_validator("markets")
@@ -308,6 +313,14 @@ class Settings(_Strict):
     def _fed(self) -> Self:
         if self.order_books is not None:
             self.order_books.refuse_unknown(self.markets)
+        for symbol, product, venue in self.venues():
+            try:
+                venue_files.bundled_profile(venue, product)
+            except venue_files.VenueError as error:
+                raise ValueError(f"markets.{symbol}.{product}.{error}") from error
+        self.publication.refuse_unknown(
+            {(symbol, product): venue_files.bundled_profile(venue, product) for symbol, product, venue in self.venues()}
+        )
         if self.source.kind == "exchange":
             served = {market for venue in self.source.venues.values() for market in venue.symbols}
             for what, names in (
@@ -318,9 +331,21 @@ class Settings(_Strict):
                     raise ValueError(f"source.venues: {what} market(s) {', '.join(sorted(names))}")
         return self
 
+    def venues(self) -> list[tuple[str, str, str]]:
+        """List market, product and venue of every use."""
+        return [
+            (symbol, product, use.venue)
+            for symbol, market in self.markets.items()
+            for product, use in (("perpetual", market.perpetual), ("lending", market.lending))
+            if use is not None
+        ]
+
     @property
     def config_hash(self) -> str:
         """Hash of everything that moves numbers; recipients, titles, paths and machines stay out.
+
+        What venues allow is part of it. Signatures and values in force from a file are not: they change from day to day
+        and stand in the hash of each row that is made of them.
 
         Returns
         -------
@@ -337,8 +362,11 @@ class Settings(_Strict):
                 "compute": True,
                 "profile": {"title", "about", "is_schedule_on"},
                 "source": True,
+                "in_force": True,
+                "publication": {"signed"},
             },
         )
+        content["venues"] = venue_files.bundled_digest(frozenset((venue, product) for _, product, venue in self.venues()))
         content["source"] = self.source.of_numbers()
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

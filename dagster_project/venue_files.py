@@ -9,6 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -173,3 +174,21 @@ def load(path: Path = BUNDLED) -> Venues:
             for one in error.errors()
         ]
         raise VenueError(f"{path}: {len(rows)} key(s) at fault\n" + "\n".join(rows)) from error
+
+
+@cache
+def bundled() -> Venues:
+    """Return the profiles of ``config/venues.toml``, read once."""
+    return load()
+
+
+@cache
+def bundled_profile(venue: str, product: str) -> VenueProfile:
+    """Return a bundled profile, made once."""
+    return bundled().profile(venue, product)
+
+
+@cache
+def bundled_digest(used: frozenset[tuple[str, str]]) -> str:
+    """Return `Venues.digest` of some bundled profiles, made once."""
+    return bundled().digest(used)

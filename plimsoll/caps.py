@@ -23,7 +23,7 @@ CLUSTER_SHARE = 0.25
 COTRIGGERED_SHARE = 0.11
 """Share of supply that a further one percent of price makes liquidatable: no band of the same accounts held more."""
 SCAN_A_DECADE = 12
-BISECTIONS = 60
+SECTIONS = 64
 
 
 def evaluate(function: Function, sizes: Floats) -> Floats:
@@ -110,8 +110,10 @@ def round_down_significant(value: float, digits: int = 2) -> float:
     return float(Context(prec=digits, rounding=ROUND_DOWN).create_decimal(repr(float(value))))
 
 
-def _largest(is_carried: Callable[[Floats], NDArray[np.bool_]], smallest: float, largest: float) -> tuple[float, float]:
-    """Largest carried size and the smallest size known not to be; the first failure met ends the search.
+def largest_carried(
+    is_carried: Callable[[Floats], NDArray[np.bool_]], smallest: float, largest: float
+) -> tuple[float, float]:
+    """Find the largest carried size and the smallest size known not to be; the first failure met ends the search.
 
     A scan first, so that a test which holds again beyond a failure cannot lift the cap over the failure.
     """
@@ -126,15 +128,18 @@ def _largest(is_carried: Callable[[Floats], NDArray[np.bool_]], smallest: float,
     if fails[0] == 0:
         return 0.0, smallest
     low, high = float(scan[fails[0] - 1]), float(scan[fails[0]])
-    for _ in range(BISECTIONS):
-        middle = float(np.sqrt(low * high))
-        if not low < middle < high:
-            break
-        if is_carried(np.asarray([middle]))[0]:
-            low = middle
-        else:
-            high = middle
-    return low, high
+    # Many sizes at once: a budget of one costs as much as of a hundred.
+    while True:
+        between = np.geomspace(low, high, SECTIONS + 1)[1:-1]
+        between = np.unique(between[(between > low) & (between < high)])
+        if not between.size:
+            return low, high
+        fails = np.flatnonzero(~is_carried(between))
+        first = int(fails[0]) if fails.size else len(between)
+        low, high = (
+            float(between[first - 1]) if first else low,
+            float(between[first]) if first < len(between) else high,
+        )
 
 
 def largest_absorbable(
@@ -160,7 +165,7 @@ def largest_absorbable(
     def is_carried(sizes: Floats) -> NDArray[np.bool_]:
         return evaluate(budget, sizes) <= largest_log
 
-    low, high = _largest(is_carried, smallest_usd, largest_usd)
+    low, high = largest_carried(is_carried, smallest_usd, largest_usd)
     if low == 0:
         return Cap(0.0, 0.0, "none", f"not even {smallest_usd:.0f} USD can be absorbed")
     if np.isinf(high):
@@ -177,7 +182,7 @@ def _cap(budget: Function, lt_current: float, sale: ForcedSale, smallest: float,
         # NaN compares false: what cannot be absorbed is not carried.
         return evaluate(budget, sale.usd(quantities)) <= carried_log + 1e-12
 
-    low, high = _largest(is_carried, smallest, largest)
+    low, high = largest_carried(is_carried, smallest, largest)
     sold = float(sale.usd(low))
     if low == 0:
         return Cap(
@@ -294,7 +299,7 @@ def saleable(slippage: Function, limit: float, *, smallest_usd: float, largest_u
     def is_carried(sizes: Floats) -> NDArray[np.bool_]:
         return evaluate(slippage, sizes) <= limit * (1 + 1e-12)
 
-    low, high = _largest(is_carried, smallest_usd, largest_usd)
+    low, high = largest_carried(is_carried, smallest_usd, largest_usd)
     if low == 0:
         return Cap(0.0, 0.0, "none", f"selling {smallest_usd:.0f} USD costs more than {limit:.2%} already")
     if np.isinf(high):

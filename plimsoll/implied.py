@@ -4,26 +4,17 @@ What lives here: inverting the budget at a parameter that somebody else chose, a
 What does not: the closed forms that are inverted (``liquidation``), what is proposed instead (``recommendations``).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from plimsoll import liquidation, tails
+from plimsoll import caps, liquidation, tails
 from plimsoll.attribution import BPS, form_of
 
 Floats = NDArray[np.float64]
-Budget = Callable[[float], float]
-"""Log budget that liquidating a notional (USD) needs; not decreasing, infinite where it cannot be absorbed."""
-
 SQUARE_ROOT = 0.5
 """Exponent beyond a day, as in ``liquidation.adverse_move``."""
-HALVINGS = 200
-"""Enough for a bracket of any width to close to neighbouring floats."""
-PROBES = 33
-NOT_ABSORBABLE = 0.5
-"""Slippage from which a size is not absorbable, as in ``budget``."""
 
 
 def implied_sigmas(absorbed_move: ArrayLike, *, sigma: ArrayLike, horizon_hours: ArrayLike, eta: ArrayLike) -> Floats:
@@ -160,14 +151,14 @@ def _duration(hours: float) -> str:
 
 
 def implied_depth(
-    budget: Budget, carried: float, *, smallest_usd: float, largest_usd: float
+    budget: caps.Function, carried: float, *, smallest_usd: float, largest_usd: float
 ) -> tuple[float | None, str]:
     r"""Largest notional whose liquidation a parameter in force still carries, inverting :math:`\Lambda(N)`.
 
     Parameters
     ----------
     budget
-        Log budget of a notional, from `perpetual_budget`, `lending_budget` or a book; not decreasing.
+        Log budget of an array of notionals, not decreasing; NaN where a size cannot be absorbed.
     carried
         Log budget that the parameter carries on the same terms.
     smallest_usd, largest_usd
@@ -182,139 +173,17 @@ def implied_depth(
     Raises
     ------
     ValueError
-        Where the budget decreases with size or is unknown at one, or the bounds are not in order.
+        Where what is carried is unknown, the budget gives no number a size, or the bounds are not in order.
     """
-    if not 0 < smallest_usd < largest_usd:
-        raise ValueError(f"notionals {smallest_usd:g} to {largest_usd:g}: positive and in order")
     if np.isnan(carried):
         raise ValueError("carried is unknown; a depth follows only from a known parameter")
-    sizes = np.geomspace(smallest_usd, largest_usd, PROBES)
-    sizes[0], sizes[-1] = smallest_usd, largest_usd
-    values = np.asarray([float(budget(float(size))) for size in sizes])
-    if np.isnan(values).any():
-        raise ValueError(f"budget of {sizes[int(np.argmax(np.isnan(values)))]:g} USD is unknown; give traded volume")
-    known = values[np.isfinite(values)]
-    if (np.diff(known) < -1e-12).any() or np.isinf(values[: len(known)]).any():
-        raise ValueError("the budget decreases with size: no largest size is meant")
-    if values[0] > carried:
+    # NaN compares false: what cannot be absorbed is not carried.
+    low, high = caps.largest_carried(lambda sizes: caps.evaluate(budget, sizes) <= carried, smallest_usd, largest_usd)
+    if low == 0:
         return None, f"none: not even {smallest_usd:,.0f} USD is carried"
-    if values[-1] <= carried:
+    if np.isinf(high):
         return largest_usd, f"at least {largest_usd:,.0f} USD"
-    first = int(np.argmax(values > carried))
-    low, high = float(sizes[first - 1]), float(sizes[first])
-    for _ in range(HALVINGS):
-        middle = float(np.sqrt(low * high))
-        if not low < middle < high:
-            break
-        low, high = (middle, high) if float(budget(middle)) <= carried else (low, middle)
     return low, f"{low:,.0f} USD"
-
-
-@dataclass(frozen=True)
-class Liquidity:
-    """What a liquidation meets in one market, product and side on one day.
-
-    Attributes
-    ----------
-    k, sigma, eta
-        Overshoot quantile at the probability meant, volatility, horizon exponent.
-    base_hours, floor_hours
-        Trigger to execution without the time to sell, and the shortest horizon.
-    adv_usd, participation, impact_coefficient
-        Daily traded value, share of it that may be taken, coefficient of the square-root law.
-    oracle_deviation, fee
-        Fractions.
-    side
-        ``long`` or ``short``.
-    """
-
-    k: float
-    sigma: float
-    eta: float
-    base_hours: float
-    floor_hours: float
-    adv_usd: float
-    participation: float
-    impact_coefficient: float
-    oracle_deviation: float
-    fee: float
-    side: str
-
-    def move(self, notional_usd: float) -> float:
-        """Log move of the horizon that a notional needs."""
-        hours = liquidation.horizon_hours(
-            base_hours=self.base_hours,
-            notional_usd=notional_usd,
-            adv_usd=self.adv_usd,
-            participation=self.participation,
-            floor_hours=self.floor_hours,
-        )
-        return float(liquidation.adverse_move(k=self.k, sigma_eff=self.sigma, horizon_hours=hours, eta=self.eta))
-
-    def slippage(self, notional_usd: float) -> float:
-        """Peak impact of a notional, fraction."""
-        return float(
-            liquidation.square_root_impact(
-                sigma_daily=self.sigma,
-                notional_usd=notional_usd,
-                adv_usd=self.adv_usd,
-                coefficient=self.impact_coefficient,
-            )
-        )
-
-
-def perpetual_budget(market: Liquidity) -> Budget:
-    r"""Budget of a perpetual by size, against which a margin carries :math:`-\ln(1-m)` or :math:`\ln(1+m)`.
-
-    Infinite from the slippage on at which a size is not absorbable.
-    """
-
-    def budget(notional_usd: float) -> float:
-        slippage = market.slippage(notional_usd)
-        if slippage >= NOT_ABSORBABLE:
-            return np.inf
-        return float(
-            liquidation.loss_budget(
-                move=market.move(notional_usd),
-                oracle_deviation=market.oracle_deviation,
-                slippage=slippage,
-                fee=market.fee,
-                side=market.side,
-            ).total
-        )
-
-    return budget
-
-
-def lending_budget(market: Liquidity, *, bonus: float, protocol_share: float) -> Budget:
-    r"""Move of a loan by size, against which a threshold carries ``liquidation.absorbed_move_lending``.
-
-    Infinite from the size on at which no liquidator takes part: the bonus no longer pays for slippage and fee.
-
-    Parameters
-    ----------
-    market
-        Liquidity.
-    bonus
-        In force, fraction.
-    protocol_share
-        Protocol's share of it.
-    """
-
-    def budget(notional_usd: float) -> float:
-        slippage = market.slippage(notional_usd)
-        if slippage >= NOT_ABSORBABLE:
-            return np.inf
-        least = liquidation.minimum_bonus(
-            slippage=slippage,
-            fee=market.fee,
-            protocol_share=protocol_share,
-            oracle_deviation=market.oracle_deviation,
-            side=market.side,
-        )
-        return market.move(notional_usd) if float(least) <= bonus else np.inf
-
-    return budget
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ not: tests of one forecast by itself (``shortfall``, ``quantiles``).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -142,3 +143,77 @@ def model_confidence_set(
     chosen = MCS(frame, size=1 - level, reps=draws, block_size=round(n ** (1 / 3)), bootstrap="stationary", seed=seed)
     chosen.compute()
     return tuple(name for name in names if name in set(chosen.included))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Scores on the rows that all models judged.
+
+    Attributes
+    ----------
+    daily
+        One row a date, ascending, one column a model: the mean over the markets of the date.
+    observations
+        Rows behind it, dates and markets.
+    """
+
+    daily: pd.DataFrame
+    observations: int
+
+
+def shared_scores(values: pd.DataFrame) -> Shared:
+    """Keep the rows that every model judged, and average the markets of a date: they fall together, so they count once.
+
+    Parameters
+    ----------
+    values
+        ``target_date, symbol, model, value``; a row that is absent or NaN was not judged.
+    """
+    wide = values.pivot_table(index=["target_date", "symbol"], columns="model", values="value").dropna()
+    return Shared(wide.groupby(level="target_date").mean().sort_index(), len(wide))
+
+
+def compare(daily: pd.DataFrame, reference: str, *, seed: int) -> pd.DataFrame:
+    r"""Compare the models of a table of daily scores with one of them.
+
+    Parameters
+    ----------
+    daily
+        As in `Shared`.
+    reference
+        Column that the others are compared with.
+    seed
+        Of the bootstrap behind the confidence set.
+
+    Returns
+    -------
+    DataFrame
+        One row a model: ``model, mean_score, dm_statistic, dm_p`` (negative: the row's model is better than the
+        reference; NaN of the reference itself) and ``is_in_confidence_set``, None where there are fewer than two models
+        or fewer than a hundred dates.
+
+    Notes
+    -----
+    Lags of the long-run variance and mean block of the bootstrap: the cube root of the number of dates.
+    """
+    lags = round(len(daily) ** (1 / 3))
+    best: set[str] = set()
+    if daily.shape[1] > 1 and len(daily) >= LEAST_DAYS:
+        best = set(model_confidence_set({str(name): daily[name].to_numpy(np.float64) for name in daily}, seed=seed))
+    rows = []
+    for model in daily:
+        statistic, p_value = np.nan, np.nan
+        if model != reference:
+            found = diebold_mariano((daily[model] - daily[reference]).to_numpy(np.float64), lags=lags)
+            if found.statistic is not None and found.p_value is not None:
+                statistic, p_value = found.statistic, found.p_value
+        rows.append(
+            {
+                "model": str(model),
+                "mean_score": float(daily[model].mean()),
+                "dm_statistic": statistic,
+                "dm_p": p_value,
+                "is_in_confidence_set": model in best if best else None,
+            }
+        )
+    return pd.DataFrame(rows)

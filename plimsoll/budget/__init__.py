@@ -6,7 +6,7 @@ What does not: closed forms (``liquidation``), rounding (``thresholds``), tiers 
 
 from plimsoll.budget.sizes import Costs, SizeBudget
 from plimsoll.budget.spec import BudgetSpec, ProductSpec
-from plimsoll.budget.walk import IMPLAUSIBLE_SIGMA, LARGEST_MOVE, PARTS, walk_budget
+from plimsoll.budget.walk import IMPLAUSIBLE_SIGMA, LARGEST_MOVE, PARTS, budget_terms, walk_budget
 
 __all__ = [
     "IMPLAUSIBLE_SIGMA",
@@ -16,5 +16,6 @@ __all__ = [
     "Costs",
     "ProductSpec",
     "SizeBudget",
+    "budget_terms",
     "walk_budget",
 ]

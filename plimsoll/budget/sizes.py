@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from plimsoll.budget.spec import BudgetSpec, ProductSpec
-from plimsoll.budget.walk import walk_budget
+from plimsoll.budget.walk import budget_terms
 
 Floats = NDArray[np.float64]
 Costs = Callable[[Floats], dict[str, Floats]]
@@ -39,8 +39,8 @@ class SizeBudget:
     spec: BudgetSpec
     costs: Costs | None = None
 
-    def rows(self, notional_usd: ArrayLike) -> pd.DataFrame:
-        """Return the whole threshold row of each size, in the order asked for.
+    def terms(self, notional_usd: ArrayLike) -> pd.DataFrame:
+        """Return the parts of the budget of each size, as `walk.budget_terms`, in the order asked for.
 
         Raises
         ------
@@ -54,9 +54,8 @@ class SizeBudget:
             raise ValueError(f"sizes {sizes.tolist()}: must be positive and finite")
         many = self.day.loc[self.day.index.repeat(len(sizes))].reset_index(drop=True)
         many = many.assign(notional_usd=sizes, **(self.costs(sizes) if self.costs is not None else {}))
-        return walk_budget(many, self.product, self.side, self.spec)
+        return budget_terms(many, self.product, self.side, self.spec)
 
     def __call__(self, notional_usd: ArrayLike) -> Floats:
         """Return the budget of each size, log; NaN where the size cannot be absorbed or data are missing."""
-        rows = self.rows(notional_usd)
-        return np.asarray(rows["lambda_total"].where(rows["status"] == "ok"), dtype=np.float64)
+        return self.terms(notional_usd)["lambda_total"].to_numpy(np.float64)

@@ -61,17 +61,8 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
     tail's threshold lies below its budget already, the quantile binds. ``lambda_raw`` is the budget at the day's own
     volatility, before anything damps it. Source: ``docs/methodology.md``.
     """
-    n = len(days)
-    rows = _inputs(days, product, spec)
-    notes = _withheld_notes(days, rows)
-    known = np.asarray([note == "" for note in notes])
-    parts = rows.assign(at=np.arange(n))[known]
-    sums = _smoothed(parts, product, side, spec)
-    carried = sums["lambda_total"] + sums["user_buffer_log"] <= LARGEST_MOVE
-    for at, total in zip(parts.loc[~carried, "at"], sums.loc[~carried, "lambda_total"], strict=True):
-        notes[at] = (
-            f"not absorbable: the budget is a move of {100 * np.expm1(total):.0f} %, with the users' room over tenfold"
-        )
+    rows, parts, sums, notes = _judged(days, product, side, spec)
+    carried = np.asarray([notes[at] == "" for at in parts["at"]], dtype=np.bool_)
     out = days[["as_of", "target_date"]].reset_index(drop=True)
     out["status"] = np.where([note == "" for note in notes], "ok", "withheld")
     out["note"] = notes
@@ -87,11 +78,50 @@ def walk_budget(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budge
         out[name] = rows[column].to_numpy()
     out["tail_probability_bps"] = product.tail_probability_bps
     out["smoothing"] = spec.smoothing.rule
-    values = _parameters(parts[carried], sums[carried], product, side, spec)
-    out = out.join(values.set_axis(parts.loc[carried, "at"].to_numpy()))
+    parts, sums = parts[carried], sums[carried].copy()
+    sums["lambda_raw"] = _sums(parts.assign(sigma=parts["sigma_daily"]), product, side, spec)["lambda_total"]
+    values = _parameters(parts, sums, product, side, spec)
+    out = out.join(values.set_axis(parts["at"].to_numpy()))
     for name in ("binding", "slippage_basis"):
         out[name] = out[name].where(out["status"] == "ok", "none")
     return out
+
+
+def budget_terms(days: pd.DataFrame, product: ProductSpec, side: str, spec: BudgetSpec) -> pd.DataFrame:
+    """Compute the parts of the budget alone, row by row; NaN where `walk_budget` withholds.
+
+    Parameters
+    ----------
+    days, product, side, spec
+        As in `walk_budget`.
+
+    Returns
+    -------
+    DataFrame
+        ``lambda_<part>`` for every part, ``lambda_total``, ``slippage`` and ``oracle_error`` (fractions), one row a
+        row of ``days``.
+    """
+    rows, parts, sums, notes = _judged(days, product, side, spec)
+    names = [*(f"lambda_{part}" for part in PARTS), "lambda_total", "slippage"]
+    kept = np.asarray([notes[at] == "" for at in parts["at"]], dtype=np.bool_)
+    out = sums.loc[kept, names].set_axis(parts.loc[kept, "at"].to_numpy()).reindex(range(len(days)))
+    return out.assign(oracle_error=rows["deviation"].to_numpy())
+
+
+def _judged(
+    days: pd.DataFrame, product: ProductSpec, side: str, spec: BudgetSpec
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
+    """Lay out the inputs of all rows, those that can be summed, their sums, and why each other one is withheld."""
+    rows = _inputs(days, product, spec)
+    notes = _withheld_notes(days, rows)
+    parts = rows.assign(at=np.arange(len(days)))[[note == "" for note in notes]]
+    sums = _smoothed(parts, product, side, spec)
+    carried = sums["lambda_total"] + sums["user_buffer_log"] <= LARGEST_MOVE
+    for at, total in zip(parts.loc[~carried, "at"], sums.loc[~carried, "lambda_total"], strict=True):
+        notes[at] = (
+            f"not absorbable: the budget is a move of {100 * np.expm1(total):.0f} %, with the users' room over tenfold"
+        )
+    return rows, parts, sums, notes
 
 
 def _optional(days: pd.DataFrame, name: str, default: float = np.nan) -> Floats:
@@ -236,9 +266,8 @@ def _sums(parts: pd.DataFrame, product: ProductSpec, side: str, spec: BudgetSpec
 
 
 def _smoothed(parts: pd.DataFrame, product: ProductSpec, side: str, spec: BudgetSpec) -> pd.DataFrame:
-    """Sum the budget under the rule against procyclicality, with the raw total beside it."""
+    """Sum the budget under the rule against procyclicality."""
     sums = _sums(parts, product, side, spec)
-    raw = _sums(parts.assign(sigma=parts["sigma_daily"]), product, side, spec)["lambda_total"]
     total = sums["lambda_total"]
     if spec.smoothing.rule == "blend":
         stressed = parts.assign(sigma=np.fmax(parts["sigma"], parts["sigma_stress"]))
@@ -247,7 +276,6 @@ def _smoothed(parts: pd.DataFrame, product: ProductSpec, side: str, spec: Budget
     elif spec.smoothing.rule == "buffer":
         sums["lambda_smoothing"] = (parts["buffer_factor"] - 1) * total
     sums["lambda_total"] = total + sums["lambda_smoothing"]
-    sums["lambda_raw"] = raw
     sums["horizon_hours"], sums["eta"] = parts["horizon"], parts["eta"]
     sums["horizon_sale_hours"] = liquidation.sale_hours(
         notional_usd=parts["notional"], adv_usd=parts["adv"], participation=spec.participation

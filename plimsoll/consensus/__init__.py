@@ -16,7 +16,6 @@ from plimsoll.consensus.oracle import (
     EffectiveDeviation,
     dispersion_q95,
     effective_deviation,
-    latency_worth_bp,
     oracle_error_days,
     staleness_term,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "feed_score",
     "feed_state",
     "judge",
-    "latency_worth_bp",
     "market_candles",
     "mirror_groups",
     "mirrors_by_year",

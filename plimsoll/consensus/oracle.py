@@ -149,29 +149,3 @@ def oracle_error_days(
     plain = deviation + spread + np.asarray(staleness, dtype=np.float64)
     doubled = np.expm1(2 * np.log1p(plain)) if side == "short" else -np.expm1(2 * np.log1p(-plain))
     return np.where(np.asarray(venues, dtype=np.float64) < FEWEST_SOURCES, doubled, plain)
-
-
-def latency_worth_bp(
-    overshoot: float, eta: float, tau_seconds: float, faster_by_seconds: float, threshold: float = 1.0
-) -> float:
-    """Return by how many basis points the threshold could rise if the way from trigger to sale were faster.
-
-    X grows with tau to the power eta, so that d ln LT / d ln tau = -eta X and for a finite step
-    ln LT rises by X (1 - (1 - faster/tau)^eta).
-
-    Parameters
-    ----------
-    overshoot
-        X, the tail overshoot over tau, as a fraction.
-    eta
-        Exponent of X in tau.
-    tau_seconds, faster_by_seconds
-        Time now, and what is saved of it.
-    threshold
-        LT as a fraction; 1 gives the relative change.
-    """
-    if not 0 < faster_by_seconds <= tau_seconds:
-        raise ValueError(f"faster_by_seconds {faster_by_seconds:g}: above 0 and at most tau_seconds {tau_seconds:g}")
-    if not (overshoot >= 0 and eta >= 0 and 0 < threshold <= 1):
-        raise ValueError(f"overshoot {overshoot:g}, eta {eta:g}, threshold {threshold:g}: not negative, LT in (0, 1]")
-    return float(1e4 * threshold * overshoot * (1 - (1 - faster_by_seconds / tau_seconds) ** eta))

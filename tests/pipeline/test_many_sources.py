@@ -10,9 +10,9 @@ import pytest
 from tests_support import dump, make_profile
 
 from assets import prices as asset_prices
+from assets._budget import oracle_errors, product_specs
 from assets._run import Run
 from assets.recommendations import state_of
-from assets._budget import oracle_errors, product_specs
 from dagster_project import settings as settings_module
 from dagster_project.changes import STAGES
 from dagster_project.definitions import build_defs, warehouse_of
@@ -197,7 +197,7 @@ def test_three_clean_venues_may_loosen_and_two_pay_twice_for_the_oracle(agreed: 
     for symbol in ("AAA", "BBB"):
         mine = bars[bars["symbol"] == symbol].reset_index(drop=True)
         assert state_of(agreed, mine, feeds[feeds["symbol"] == symbol]).may_loosen
-        (product,) = [p for p in product_specs(agreed, agreed.markets[symbol]) if p.product == "lending"]
+        (product,) = [p for p in product_specs(agreed, symbol) if p.product == "lending"]
         errors[symbol] = oracle_errors(agreed, product, "long", mine, mine["date"])[-1], product.oracle_deviation
     error, deviation = errors["AAA"]
     assert deviation < error < deviation + 10e-4, "three venues add what they differ by"

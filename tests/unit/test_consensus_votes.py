@@ -13,7 +13,6 @@ from plimsoll.consensus import (
     feed_score,
     feed_state,
     judge,
-    latency_worth_bp,
     mirror_groups,
     pair_limit,
     quarantined,
@@ -345,13 +344,3 @@ def test_dispersion_is_the_quantile_of_the_furthest_source() -> None:
     assert dispersion_q95(x) == pytest.approx(0.095)
     x[:, 1:] = np.nan
     assert np.isnan(dispersion_q95(x))
-
-
-def test_the_worth_of_latency() -> None:
-    """At X = 6 % and eta = 0.4 half the time raises LT by 1.45 %."""
-    assert latency_worth_bp(0.06, 0.4, 600, 300) == pytest.approx(6e2 * (1 - 2**-0.4))
-    assert latency_worth_bp(0.06, 0.4, 600, 300) == pytest.approx(145, abs=0.5)
-    small = latency_worth_bp(0.06, 0.4, 1e6, 1)
-    assert small == pytest.approx(1e4 * 0.4 * 0.06 * 1e-6, rel=1e-5)
-    with pytest.raises(ValueError, match="faster_by_seconds 700"):
-        latency_worth_bp(0.06, 0.4, 600, 700)

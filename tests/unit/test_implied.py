@@ -5,23 +5,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plimsoll import implied, liquidation, tails
-from plimsoll.implied import Liquidity
+from plimsoll import caps, implied, liquidation, tails
 
 TAIL = tails.GpdFit(threshold=2.0, xi=0.2, beta=1.0, tail_fraction=0.1, exceedances=60, method="ml")
-MARKET = Liquidity(
-    k=5.0,
-    sigma=0.04,
-    eta=0.3,
-    base_hours=1.0,
-    floor_hours=5 / 60,
-    adv_usd=4e8,
-    participation=0.05,
-    impact_coefficient=1.0,
-    oracle_deviation=0.005,
-    fee=0.001,
-    side="long",
-)
+
+
+def _move(size: np.ndarray) -> np.ndarray:
+    hours = liquidation.horizon_hours(
+        base_hours=1.0, notional_usd=size, adv_usd=4e8, participation=0.05, floor_hours=5 / 60
+    )
+    return liquidation.adverse_move(k=5.0, sigma_eff=0.04, horizon_hours=hours, eta=0.3)
+
+
+def _slippage(size: np.ndarray) -> np.ndarray:
+    found = liquidation.square_root_impact(sigma_daily=0.04, notional_usd=size, adv_usd=4e8, coefficient=1.0)
+    return np.where(found < 0.5, found, np.nan)
+
+
+def _perpetual(size: np.ndarray) -> np.ndarray:
+    return liquidation.loss_budget(
+        move=_move(size), oracle_deviation=0.005, slippage=_slippage(size), fee=0.001, side="long"
+    ).total
+
+
+def _lending(bonus: float) -> caps.Function:
+    return caps.budget_with_bonus(
+        move=_move,
+        slippage=_slippage,
+        bonus=bonus,
+        oracle_deviation=0.005,
+        fee=0.001,
+        protocol_share=0.1,
+        side="long",
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,52 +127,35 @@ def test_latencies_that_have_no_number_are_said_in_words() -> None:
 @given(st.floats(1e4, 3e8))
 @settings(max_examples=40, deadline=None)
 def test_implied_depth_is_the_inverse_of_the_budget(notional: float) -> None:
-    budget = implied.perpetual_budget(MARKET)
-    found, _ = implied.implied_depth(budget, budget(notional), smallest_usd=1e3, largest_usd=1e9)
+    carried = float(_perpetual(np.asarray([notional]))[0])
+    found, _ = implied.implied_depth(_perpetual, carried, smallest_usd=1e3, largest_usd=1e9)
     assert found is not None
     # Below the floor of the horizon and above it the budget rises strictly with size, by impact.
     assert found == pytest.approx(notional, rel=1e-6)
-    assert budget(found) <= budget(notional)
-
-
-def test_the_budget_by_size_is_that_of_the_closed_forms() -> None:
-    size = 2e7
-    hours = 1.0 + 8.0 * size / (0.05 * 4e8)
-    slippage = 0.04 * np.sqrt(size / 4e8)
-    move = 5.0 * 0.04 * (hours / 24) ** 0.3
-    expected = move - np.log1p(-0.005) - np.log1p(-slippage) - np.log1p(-0.001)
-    assert implied.perpetual_budget(MARKET)(size) == pytest.approx(expected, rel=1e-12)
-    assert implied.lending_budget(MARKET, bonus=0.05, protocol_share=0.1)(size) == pytest.approx(move, rel=1e-12)
-    assert implied.perpetual_budget(MARKET)(4e8 * 200) == np.inf
+    assert _perpetual(np.asarray([found]))[0] <= carried
 
 
 def test_a_bonus_bounds_the_depth_of_a_loan() -> None:
-    budget = implied.lending_budget(MARKET, bonus=0.02, protocol_share=0.1)
-    found, words = implied.implied_depth(budget, 0.5, smallest_usd=1e3, largest_usd=1e9)
+    found, words = implied.implied_depth(_lending(0.02), 5.0, smallest_usd=1e3, largest_usd=1e9)
     assert found is not None
-    slippage = MARKET.slippage(found)
-    least = float(liquidation.minimum_bonus(slippage=slippage, fee=0.001, protocol_share=0.1, oracle_deviation=0.005))
-    assert least == pytest.approx(0.02, rel=1e-9)
+    slippage = _slippage(np.asarray([found]))
+    least = liquidation.minimum_bonus(slippage=slippage, fee=0.001, protocol_share=0.1, oracle_deviation=0.005)
+    assert least[0] == pytest.approx(0.02, rel=1e-9)
     assert words == f"{found:,.0f} USD"
 
 
 def test_depths_that_have_no_number_are_said_in_words() -> None:
-    budget = implied.perpetual_budget(MARKET)
-    assert implied.implied_depth(budget, 0.001, smallest_usd=1e4, largest_usd=1e9) == (
+    assert implied.implied_depth(_perpetual, 0.001, smallest_usd=1e4, largest_usd=1e9) == (
         None,
         "none: not even 10,000 USD is carried",
     )
-    assert implied.implied_depth(budget, 5.0, smallest_usd=1e4, largest_usd=1e6) == (1e6, "at least 1,000,000 USD")
-    with pytest.raises(ValueError, match="decreases with size"):
-        implied.implied_depth(lambda n: -n, 0.0, smallest_usd=1.0, largest_usd=2.0)
-    with pytest.raises(ValueError, match="decreases with size"):
-        implied.implied_depth(lambda n: np.inf if n < 1.5 else 1.0, 0.0, smallest_usd=1.0, largest_usd=2.0)
-    with pytest.raises(ValueError, match="traded volume"):
-        implied.implied_depth(lambda n: np.nan, 0.0, smallest_usd=1.0, largest_usd=2.0)
-    with pytest.raises(ValueError, match="in order"):
-        implied.implied_depth(budget, 0.1, smallest_usd=2.0, largest_usd=1.0)
+    assert implied.implied_depth(_perpetual, 5.0, smallest_usd=1e4, largest_usd=1e6) == (1e6, "at least 1,000,000 USD")
+    nothing = implied.implied_depth(lambda n: n + np.nan, 0.0, smallest_usd=1.0, largest_usd=2.0)
+    assert nothing == (None, "none: not even 1 USD is carried")
+    with pytest.raises(ValueError, match="smallest <= largest"):
+        implied.implied_depth(_perpetual, 0.1, smallest_usd=2.0, largest_usd=1.0)
     with pytest.raises(ValueError, match="carried is unknown"):
-        implied.implied_depth(budget, np.nan, smallest_usd=1.0, largest_usd=2.0)
+        implied.implied_depth(_perpetual, np.nan, smallest_usd=1.0, largest_usd=2.0)
 
 
 @given(st.floats(0.1, 10.0))
