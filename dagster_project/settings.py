@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from dagster_project import venue_files
 from dagster_project.acknowledgements import Monitoring
+from dagster_project.challengers_config import Challengers
 from dagster_project.in_force_files import InForceTable
 from dagster_project.markets import SYMBOL, Bps, Fraction, Market
 from dagster_project.order_books import OrderBooks
@@ -294,6 +295,7 @@ class Settings(_Strict):
     compute: ComputeKnobs = ComputeKnobs()
     operations: OperationsKnobs = OperationsKnobs()
     monitoring: Monitoring = Monitoring()
+    challengers: Challengers = Challengers()
     order_books: OrderBooks | None = Field(default=None, exclude_if=lambda value: value is None)
     in_force: InForceTable | None = None
     publication: PublicationKnobs = PublicationKnobs()
@@ -366,7 +368,9 @@ class Settings(_Strict):
                 "publication": {"signed"},
             },
         )
-        content["venues"] = venue_files.bundled_digest(frozenset((venue, product) for _, product, venue in self.venues()))
+        content["venues"] = venue_files.bundled_digest(
+            frozenset((venue, product) for _, product, venue in self.venues())
+        )
         content["source"] = self.source.of_numbers()
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
