@@ -253,6 +253,13 @@ def test_stress_uses_the_worst_days_and_no_others() -> None:
     assert usual["stress_expected"].values[1, 2] == pytest.approx(
         constant.expected_under_selection(r[1, 2], r[0, 1], r[0, 2], ratio)
     )
+    late = calm.copy()
+    late.iloc[:150, 1] = np.nan
+    shared, holed = late.dropna(), correlation.correlations(late, "A", adverse, SMALL).matrices
+    r, ratio = holed["ccc"].values, float(shared["A"][shared.index.isin(bad)].var(ddof=0) / shared["A"].var(ddof=0))
+    assert holed["stress_expected"].values[1, 2] == pytest.approx(
+        constant.expected_under_selection(r[1, 2], r[0, 1], r[0, 2], ratio)
+    )
     few = correlation.correlations(calm, "A", adverse, replace(SMALL, minimum_stress=81)).matrices
     assert np.isnan(few["stress"].values[1, 2]) and np.isnan(few["stress_expected"].values[1, 2])
 
