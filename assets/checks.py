@@ -39,6 +39,7 @@ GRAIN_TABLES = (
     "volatility_fit",
     "volatility_forecast",
     "fit_reference",
+    "correlation",
     "overshoot_quantile",
     "threshold",
     "breach",

@@ -20,6 +20,7 @@ from dagster_project import settings as settings_module
 from dagster_project.progress import crash_point, step
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse, frame_hash
+from plimsoll.correlation import lead_market
 from reports import isolated, web
 from reports.view import MarketInput, ReportInputs
 
@@ -59,6 +60,7 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
     }
     prices = session.query("prices", last=day)
     coverage = session.query("coverage_of", last=day, **identity)
+    correlations = session.query("correlations_of", last=day, **identity)
     recommendations = session.query("recommendations_of", last=day, **identity)
     gates = checks.verify(session, settings, day)
     reason = checks.objection(gates) or _reconciliation(settings, recommendations)
@@ -89,6 +91,8 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         budgets=frames["thresholds"].groupby(["symbol", "product", "side"]).tail(1).reset_index(drop=True),
         quantiles=frames["overshoot_quantiles"].merge(newest[["symbol", "target_date"]], on=["symbol", "target_date"]),
         coverage=coverage,
+        correlations=correlations,
+        stress_lead=lead_market(prices, list(settings.markets)) or "",
         triggers=_slim(facts[_is_trigger(facts)], SHOWN["triggers"]).reset_index(drop=True),
         breaches=facts[facts["is_breach"] & facts["series"].isin(LOGGED_SERIES)].reset_index(drop=True),
         recommendations=recommendations,
@@ -257,7 +261,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
     @dg.asset(
         name="risk_report",
-        deps=["recommendation"],
+        deps=["recommendation", "correlation"],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="report",

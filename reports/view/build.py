@@ -11,7 +11,8 @@ import pandas as pd
 
 from reports import charts, tables, words
 from reports.charts import Chart
-from reports.view import decision, feeds, fits, forum, health, pages, trial
+from reports.view import correlation, decision, feeds, fits, forum, health, pages, trial
+from reports.view.correlation import CorrelationView
 from reports.view.decision import DecisionRow
 from reports.view.feeds import FeedsView
 from reports.view.inputs import ReportInputs, of_symbol
@@ -58,6 +59,7 @@ class ReportView:
     feeds: FeedsView
     swings: list[dict[str, str]]
     trial: trial.Trial | None
+    correlation: CorrelationView | None
     quarantine: list[dict[str, str]]
     quarantine_line: str
     fits: list[dict[str, str]]
@@ -131,6 +133,7 @@ def build(inputs: ReportInputs, *, draws_markets: bool = True) -> ReportView:
         feeds=feeds.section(inputs),
         swings=health.swings(inputs),
         trial=trial.section(inputs) if draws_markets else None,
+        correlation=correlation.section(inputs),
         quarantine=health.quarantine(inputs),
         quarantine_line=health.quarantine_line(inputs),
         fits=fits.in_use(inputs),
@@ -375,6 +378,7 @@ def _json(inputs: ReportInputs, rows: list[DecisionRow], title: str) -> dict[str
         "config_hash": inputs.config_hash,
         "recommendations": [_record(r) for r in words.records(inputs.recommendations)],
         "backtest": [_coverage_record(r) for r in words.records(inputs.coverage)],
+        "correlations": correlation.records(inputs),
         "checks": [
             {"name": str(r[0]), "is_blocking": bool(r[1]), "is_passed": bool(r[2]), "detail": str(r[3])}
             for r in words.records(inputs.checks[["name", "is_blocking", "is_passed", "detail"]])

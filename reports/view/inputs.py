@@ -53,6 +53,9 @@ class ReportInputs:
     watch, scorecard
         Wealth of betting against the model in use by ``series, side, date``, with its state and alarms; past
         recommendations against what followed.
+    correlations, stress_lead
+        Dependence of markets on each other on the day, one row a pair and measure, and the market whose worst days are
+        the stress.
     feeds, verdicts, spans
         Newest score of every feed, refused bars beside the prices that stand, and spans of days on which something was
         the matter with a feed.
@@ -83,6 +86,8 @@ class ReportInputs:
     budgets: pd.DataFrame
     quantiles: pd.DataFrame
     coverage: pd.DataFrame
+    correlations: pd.DataFrame
+    stress_lead: str
     triggers: pd.DataFrame
     breaches: pd.DataFrame
     recommendations: pd.DataFrame

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA = "plimsoll.decision/1"
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Correlated = Annotated[float, Field(ge=-1, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Side = Literal["long", "short"]
 
@@ -58,6 +59,21 @@ class Coverage(_Record):
     verdict: str
 
 
+class Correlation(_Record):
+    """How two markets move together; no threshold is made of it."""
+
+    symbol: str = Field(description="canonical market id, the earlier one in the alphabet")
+    other_symbol: str
+    shared_days: Count = Field(description="days that both have; too few give null")
+    dynamic: Correlated | None = Field(description="DCC, for the session after as_of")
+    all_days: Correlated | None
+    shrunk: Correlated | None = Field(description="Ledoit and Wolf, over the days that all markets share")
+    stress: Correlated | None = Field(description="on the worst days of the lead market")
+    stress_if_unchanged: Correlated | None = Field(description="on them, had nothing but the choice of days changed")
+    tail_dependence: Share | None = Field(description="lower, of the t copula")
+    tail_dependence_counted: Share | None = Field(description="share of common days among the worst 5 %")
+
+
 class Check(_Record):
     """One check of the store, as verified when the report was made."""
 
@@ -81,4 +97,5 @@ class Decision(_Record):
     config_hash: str
     recommendations: list[Recommendation]
     backtest: list[Coverage]
+    correlations: list[Correlation]
     checks: list[Check]

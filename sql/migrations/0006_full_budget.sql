@@ -1,5 +1,21 @@
 -- @migration 6
 -- @about Tables for what stands around the loss budget; nothing that was stored changes.
+create table correlation (
+    as_of date not null,
+    symbol varchar not null,
+    other_symbol varchar not null,
+    measure varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    vintage varchar not null,
+    value double,
+    observations integer not null,
+    adjustment double not null,
+    last_on date,
+    input_hash varchar not null
+);
+
 create table order_book (
     snapshot_at timestamp not null,
     symbol varchar not null,

@@ -20,6 +20,7 @@ def store(tmp_path: Path) -> Warehouse:
 
 
 VERSION_5 = """
+drop table correlation;
 drop table order_book;
 drop table order_book_quarantine;
 update schema_version set version = 5;

@@ -408,6 +408,8 @@ def test_days_looser_than_required_are_listed() -> None:
     looser = walks.walk(AAVE, LIVE, LIVE | {"lt": 8400}, state=state(), rules=RULES)
     assert looser.under_margined == {}
     assert looser.days == 17
+    begun = walks.walk(AAVE, LIVE, LIVE | {"lt": 8400}, state=state(days_looser={"lt": 10}), rules=RULES)
+    assert [(step.day - DAY).days for step in begun.steps] == [4, 7]
 
 
 def test_a_walk_that_waits_for_a_decision_does_not_converge() -> None:
