@@ -1,6 +1,7 @@
 """Upgrades of the store: rows are kept, a kill in the middle leaves what was there, and every version has its step."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +20,17 @@ def store(tmp_path: Path) -> Warehouse:
     return Warehouse(path=str(tmp_path / "store" / "plimsoll.duckdb"), lock_wait_seconds=0.2)
 
 
-VERSION_5 = """
-drop table correlation;
-drop table order_book;
-drop table order_book_quarantine;
-update schema_version set version = 5;
-"""
+def _taken_back(version: int) -> str:
+    """Statements that take back the tables and columns which the step to ``version`` added."""
+    step = sql.migrations()[version]
+    tables = [f"drop table {name};" for name in re.findall(r"^create table (\w+)", step, re.M)]
+    columns = re.findall(r"^alter table (\w+) add column (\w+)", step, re.M)
+    assert tables or columns
+    dropped = [f"alter table {table} drop column {name};" for table, name in columns]
+    return "\n".join([*tables, *dropped, f"update schema_version set version = {version - 1};"])
+
+
+VERSION_5 = _taken_back(6)
 VERSION_4 = """
 drop table bar_verdict;
 drop table feed_span;
