@@ -12,6 +12,7 @@ import pandas as pd
 
 import plimsoll
 import sql
+from dagster_project import hold, in_force, in_force_files
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session, Warehouse
 from plimsoll import monitoring
@@ -23,6 +24,7 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "fit_reference": ("reference_disagrees",),
     "overshoot_quantile": ("quantile_order",),
     "threshold": ("budget_parts", "threshold_invalid_set"),
+    "publication": ("publication_invalid_set",),
 }
 WARNING: dict[str, tuple[str, ...]] = {
     "candle": ("candle_revised",),
@@ -49,9 +51,14 @@ GRAIN_TABLES = (
     "exposure_cap",
     "implied_confidence",
     "attribution",
+    "publication",
 )
 SAMPLE = 5
 MODEL_ALARM = "model_alarm"
+HOLD = "publication_hold"
+STALE_IN_FORCE = "in_force_stale"
+OF_PUBLICATION = (HOLD, "publication_invalid_set", "publication_grain")
+"""Checks of what the stage of publications itself writes or obeys."""
 WATCHED_RATE = 0.01
 
 
@@ -84,6 +91,10 @@ def verify(session: Session, settings: Settings, last: date) -> pd.DataFrame:
                 rows.append((name, blocking, bad.empty, detail))
     open_alarms = alarm(session, settings, last)
     rows.append((MODEL_ALARM, True, open_alarms is None, open_alarms or ""))
+    held = held_by(settings)
+    rows.append((HOLD, True, held is None, held or ""))
+    doubtful = doubts(settings, last)
+    rows.append((STALE_IN_FORCE, False, doubtful is None, doubtful or ""))
     for name in GRAIN_TABLES:
         bad = session.contract_failures(name)
         rows.append((f"{name}_grain", True, bad.empty, "" if bad.empty else f"{len(bad)} row(s), first: {_first(bad)}"))
@@ -106,6 +117,33 @@ def alarm(session: Session, settings: Settings, last: date) -> str | None:
     if told is None:
         return None
     return f"{told}. Look into it, then answer for it in the configuration: [[monitoring.acknowledged]]"
+
+
+def held_by(settings: Settings) -> str | None:
+    """Say who stopped publication and how to release it, or None."""
+    held = hold.current(settings)
+    return None if held is None else f"{held.sentence}; {hold.RELEASE}"
+
+
+def doubts(settings: Settings, last: date) -> str | None:
+    """Say which values in force are stale, were read after the day or break a rule of their venue, or None."""
+    rows = in_force_files.findings(
+        in_force.sets(settings).values(),
+        in_force.profiles(settings),
+        as_of=last,
+        max_age_days=in_force.max_age_days(settings),
+    )
+    if rows.empty:
+        return None
+    same = ["symbol", "product", "detail"]
+    told = []
+    for (symbol, product, detail), mine in rows.groupby(same, sort=False):
+        keys, sides = (list(dict.fromkeys(mine[name])) for name in ("parameter", "side"))
+        told.append(
+            " ".join(str(one) for one in (symbol, product, "/".join(sides), ", ".join(keys)) if one) + f": {detail}"
+        )
+    more = f"; and {len(told) - SAMPLE} more" if len(told) > SAMPLE else ""
+    return f"{len(rows)} finding(s): {'; '.join(told[:SAMPLE])}{more}"
 
 
 def objection(results: pd.DataFrame) -> str | None:
@@ -134,7 +172,40 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
     if settings.source.has_hourly:
         made.append(_check(settings, partitions, HOURLY, "candle_hour_revisions", is_blocking=False))
         made.append(_grain_check(partitions, HOURLY, is_blocking=False))
-    return [*made, _alarm_check(settings, partitions)]
+    return [
+        *made,
+        _alarm_check(settings, partitions),
+        _told_check(
+            settings,
+            partitions,
+            HOLD,
+            "Nobody stopped publication. It blocks no stage: the report is made and says that it is withheld.",
+            dg.AssetCheckSeverity.ERROR,
+        ),
+        _told_check(
+            settings,
+            partitions,
+            STALE_IN_FORCE,
+            "Every value in force was read before the day, is fresh, and keeps the rules of its venue.",
+            dg.AssetCheckSeverity.WARN,
+        ),
+    ]
+
+
+def _told_check(
+    settings: Settings,
+    partitions: dg.PartitionsDefinition,
+    name: str,
+    about: str,
+    severity: dg.AssetCheckSeverity,
+) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset="publication", name=name, blocking=False, partitions_def=partitions, description=about)
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        last = date.fromisoformat(max(context.partition_keys))
+        told = held_by(settings) if name == HOLD else doubts(settings, last)
+        return dg.AssetCheckResult(passed=told is None, severity=severity, metadata={"found": told or "none"})
+
+    return check
 
 
 def _alarm_check(settings: Settings, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:

@@ -261,7 +261,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
     @dg.asset(
         name="risk_report",
-        deps=["recommendation", "correlation"],
+        deps=["recommendation", "publication", "correlation"],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="report",

@@ -4,6 +4,7 @@ What lives here: laying breach facts and recommendations out for the tests. What
 (``plimsoll.backtests``), the scorecard (``plimsoll.monitoring``), the nightly coverage table (``assets.breaches``).
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from assets import _run
 from assets._budget import product_specs
 from assets.recommendations import absorbed_in_force
 from dagster_project import in_force
+from dagster_project.in_force_files import Key
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session
 from plimsoll import monitoring

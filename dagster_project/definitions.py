@@ -15,6 +15,7 @@ import dagster as dg
 from assets import (
     backup,
     breaches,
+    challengers,
     checks,
     correlation,
     delivery,
@@ -23,6 +24,7 @@ from assets import (
     order_books,
     overshoot,
     prices,
+    publication,
     recommendations,
     risk_report,
     sizes,
@@ -44,11 +46,13 @@ GROUPS = (
     volatility,
     correlation,
     overshoot,
+    challengers,
     thresholds,
     sizes,
     explanations,
     breaches,
     recommendations,
+    publication,
     risk_report,
     delivery,
     backup,
@@ -106,7 +110,7 @@ def _build(chosen: Settings, resources: Mapping[str, Any]) -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         asset_checks=asset_checks,
-        jobs=[nightly, jobs.report_job(), *jobs.mail_jobs(chosen)],
+        jobs=[nightly, jobs.report_job(), *jobs.mail_jobs(chosen), *jobs.hold_jobs(chosen)],
         schedules=[nightly_schedule(nightly, is_on=chosen.profile.is_schedule_on)],
         sensors=sensors.build(chosen, warehouse),
         resources={

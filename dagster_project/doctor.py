@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project import alerts, heartbeat, history, mailer, redaction, runs
+from dagster_project import alerts, heartbeat, history, hold, in_force, mailer, redaction, runs
 from dagster_project import settings as settings_module
 from dagster_project.compute import Compute, identity, probe
 from dagster_project.definitions import warehouse_of
@@ -49,6 +49,8 @@ def examine(settings: Settings) -> list[Finding]:
         ("outbox", _outbox),
         ("mail server", _mail_server),
         ("alerts", _alerts),
+        ("values in force", _in_force),
+        ("publication", _hold),
         ("last night", _life),
     ]
     findings = []
@@ -136,6 +138,18 @@ def _alerts(settings: Settings) -> Finding:
         return Finding("alerts", False, f"{count} wait in alerts/; run: plimsoll outbox send")
     where = f"{count} as files in alerts/" if settings.smtp is None else "none waits"
     return Finding("alerts", True, f"to {', '.join(settings.mail.operators)}; {where}")
+
+
+def _in_force(settings: Settings) -> Finding:
+    # What is wrong with a file is raised with its row, and becomes this finding.
+    count = len(in_force.sets(settings))
+    path = None if settings.in_force is None else settings.in_force.path
+    return Finding("values in force", True, f"{count} set(s){'' if path is None else f', file {path}'}")
+
+
+def _hold(settings: Settings) -> Finding:
+    held = hold.current(settings)
+    return Finding("publication", held is None, "not held" if held is None else f"{held.sentence}; {hold.RELEASE}")
 
 
 def _mail_server(settings: Settings) -> Finding:

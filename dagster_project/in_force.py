@@ -141,11 +141,11 @@ def venue_of(settings: Settings, one: InForceSet) -> str:
 
 
 def rows(settings: Settings) -> pd.DataFrame:
-    """Sets in force in this project's terms, one row a parameter; of two sides the long one."""
+    """Return sets in force in this project's terms, one row a parameter; of two sides the long one."""
     found = []
     ours, known = live(settings), sets(settings)
     for symbol, product, _ in settings.venues():
-        key = next((one for side in ("long", "short") if (one := (symbol, product, side)) in ours), None)
+        key = next(((symbol, product, side) for side in ("long", "short") if (symbol, product, side) in ours), None)
         if key is None:
             continue
         stands, one = ours[key], known[key]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from dagster_project import alerts, outbox
+from dagster_project import alerts, hold, outbox
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 
@@ -24,6 +24,16 @@ class OrderConfig(dg.Config):
     order: Literal["resend", "cancel", "arrived"] = "resend"
     confirm: bool = False
     """A mail that may have arrived is sent again only where this is set."""
+
+
+class HoldConfig(dg.Config):
+    """What an operator says who stops every publication, or lets them go on."""
+
+    reason: str = ""
+    """Why; it stands in the report. Needed unless `release` is set."""
+    by: str = ""
+    """Who; by default the user that the service runs as."""
+    release: bool = False
 
 
 def nightly_job() -> Any:
@@ -68,3 +78,21 @@ def mail_jobs(settings: Settings) -> list[Any]:
         settle()
 
     return [send_mail, order_mail]
+
+
+def hold_jobs(settings: Settings) -> list[Any]:
+    """Return the job about the hold switch of a configuration."""
+
+    @dg.op(description="Stop every publication, or release the hold.")
+    def switch(context: dg.OpExecutionContext, config: HoldConfig) -> None:
+        if config.release:
+            ended = hold.release(settings)
+            context.add_output_metadata({"released": "nothing was held" if ended is None else ended.sentence})
+        else:
+            context.add_output_metadata({"held": hold.hold(settings, config.reason, config.by).sentence})
+
+    @dg.job(description="Stop every publication until it is released: the report is withheld, no reader is mailed.")
+    def hold_publication() -> None:
+        switch()
+
+    return [hold_publication]

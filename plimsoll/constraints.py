@@ -7,7 +7,7 @@ less where it is met. What does not: what a venue allows (``venues``), rounding 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from plimsoll import liquidation
+from plimsoll import inverse, liquidation
 from plimsoll.venues import BPS, Values
 
 EXACT_BPS = 1e-5
@@ -102,7 +102,9 @@ def lending_constraints(
     )
 
 
-def perpetual_constraints(*, total: float, buffer_log: float, funding: float, side: str) -> tuple[Constraint, ...]:
+def perpetual_constraints(
+    *, total: float, buffer_log: float, funding: float, side: str, is_inverse: bool = False
+) -> tuple[Constraint, ...]:
     r"""Demands on margins.
 
     .. math:: m \ge 1 - e^{-\Lambda}, \qquad IM \ge 1 - (1-m)e^{-A_u} + F \quad \text{(long; short alike)}
@@ -111,11 +113,15 @@ def perpetual_constraints(*, total: float, buffer_log: float, funding: float, si
     ----------
     total, buffer_log, funding, side
         As in `thresholds.perpetual_parameters`.
+    is_inverse
+        Whether the coin is the money: :math:`m \ge e^{\Lambda} - 1` long, and the sides trade places.
     """
-    least = float(liquidation.maintenance_margin(total, side)) * BPS
+    maintenance = liquidation.inverse_maintenance_margin if is_inverse else liquidation.maintenance_margin
+    room = inverse.initial_margin_inverse if is_inverse else liquidation.initial_margin
+    least = float(maintenance(total, side)) * BPS
 
     def initial(values: Values) -> float:
-        margin = liquidation.initial_margin(maintenance=values["mm"] / BPS, buffer_log=buffer_log, side=side)
+        margin = room(maintenance=values["mm"] / BPS, buffer_log=buffer_log, side=side)
         return (float(margin) + funding) * BPS - values["im"]
 
     return (

@@ -1,4 +1,4 @@
-"""Keeping a profile sound: doctor and restore.
+"""Keeping a profile sound: doctor, restore, and the hold switch.
 
 What lives here: words and options. What does not: the examination and the rebuilding themselves.
 """
@@ -59,3 +59,30 @@ def restore(
     show_progress()
     done = restore_module.restore(settings, copy=copy, is_from_raw=from_raw)
     sys.stdout.write(outcome_module.render_restored(done))
+
+
+@app.command()
+def hold(
+    config: Config = EMBEDDED,
+    reason: Annotated[str | None, typer.Option("--reason", help="Stop every publication; why, for the report.")] = None,
+    release: Annotated[bool, typer.Option("--release", help="Let publications go on from the next run.")] = False,
+) -> None:
+    """Stop every publication until it is released, or say whether it is stopped; reports are withheld meanwhile."""
+    from dagster_project import hold as hold_module
+
+    settings = settings_of(config, None)
+    if reason is not None and release:
+        raise UsageError("--reason and --release: stop publication or let it go on, not both")
+    name = settings.profile.name
+    if reason is not None:
+        try:
+            sys.stdout.write(f"{name}: {hold_module.hold(settings, reason).sentence}; {hold_module.RELEASE}\n")
+        except hold_module.HoldError as error:
+            raise UsageError(f"--reason: {error}") from error
+    elif release:
+        ended = hold_module.release(settings)
+        told = "nothing was held" if ended is None else f"released; it was {ended.sentence}; the next run publishes"
+        sys.stdout.write(f"{name}: {told}\n")
+    else:
+        held = hold_module.current(settings)
+        sys.stdout.write(f"{name}: {'not held' if held is None else f'{held.sentence}; {hold_module.RELEASE}'}\n")

@@ -155,14 +155,113 @@ create table publication (
     venue varchar not null,
     venue_parameter varchar not null,
     outcome varchar not null,
-    in_force integer,
-    target integer,
-    destination integer,
-    published integer,
+    in_force bigint,
+    target bigint,
+    destination bigint,
+    published bigint,
     status varchar not null,
     steps integer,
     converges_on date,
     days_looser integer,
     reason varchar not null,
+    input_hash varchar not null
+);
+
+create table challenger_forecast (
+    as_of date not null,
+    target_date date not null,
+    symbol varchar not null,
+    side varchar not null,
+    model varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    vintage varchar not null,
+    quantile_p500_log double,
+    quantile_p100_log double,
+    quantile_p50_log double,
+    shortfall_p500_log double,
+    shortfall_p100_log double,
+    shortfall_p50_log double,
+    sigma_daily double,
+    note varchar not null,
+    input_hash varchar not null
+);
+
+create table model_contest (
+    quarter_on date not null,
+    side varchar not null,
+    tail_probability_bps integer not null,
+    score varchar not null,
+    model varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    champion varchar not null,
+    dates integer not null,
+    observations integer not null,
+    mean_score double,
+    ratio double,
+    ratio_low double,
+    ratio_high double,
+    difference double,
+    dm_statistic double,
+    dm_p double,
+    is_in_confidence_set boolean,
+    exceedances integer,
+    exceedance_rate double,
+    too_many_p double,
+    note varchar not null,
+    input_hash varchar not null
+);
+
+create table model_state (
+    stated_on date not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    quarter_on date not null,
+    champion varchar not null,
+    champion_since date,
+    challenger varchar not null,
+    candidate varchar not null,
+    quarters integer not null,
+    state varchar not null,
+    is_champion_in_set boolean,
+    gate_model varchar not null,
+    reason varchar not null,
+    input_hash varchar not null
+);
+
+create table conformal_level (
+    as_of date not null,
+    symbol varchar not null,
+    side varchar not null,
+    model varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    judged integer not null,
+    alpha_p500 double not null,
+    alpha_p100 double not null,
+    alpha_p50 double not null,
+    is_held boolean not null,
+    input_hash varchar not null
+);
+
+create table feature_importance (
+    quarter_on date not null,
+    side varchar not null,
+    tail_probability_bps integer not null,
+    feature_group varchar not null,
+    methodology varchar not null,
+    config_hash varchar not null,
+    revision integer not null,
+    feature_count integer not null,
+    dates integer not null,
+    score_sigma double not null,
+    frozen_score_sigma double not null,
+    increase_share double not null,
+    p_value double,
     input_hash varchar not null
 );

@@ -7,7 +7,7 @@ create table if not exists publication (
     symbol varchar not null, -- canonical market id
     product varchar not null, -- lending or perpetual
     side varchar not null, -- long or short
-    parameter varchar not null, -- key of the parameter; all where no set could be judged
+    parameter varchar not null, -- key of the parameter: lt, ltv, bonus, mm, im, max_leverage, liquidation_factor, supply_cap or borrow_cap
     methodology varchar not null, -- version of the method
     config_hash varchar not null, -- hash of the configuration that moves numbers
     revision integer not null, -- 1 for the first value, counting up
@@ -15,10 +15,10 @@ create table if not exists publication (
     venue varchar not null, -- profile of config/venues.toml
     venue_parameter varchar not null, -- the venue's own word
     outcome varchar not null, -- of the whole set: published, unchanged, wait, hold, block, new, new_market or withheld
-    in_force integer, -- in the parameter's unit
-    target integer, -- what the budget gives, on the venue's grid
-    destination integer, -- where the walk goes after hysteresis
-    published integer, -- what may stand today; null where nothing is published
+    in_force bigint, -- in the parameter's unit: basis points, times or whole tokens; null where none
+    target bigint, -- what the budget gives, on the venue's grid; null where it is withheld
+    destination bigint, -- where the walk goes after hysteresis; null where none is under way
+    published bigint, -- what may stand today; null where nothing is published
     status varchar not null, -- of this parameter: tighten, loosen, wait, hold, coupled, unchanged or the outcome
     steps integer, -- publications until the walk is complete; null where it cannot be without a decision
     converges_on date, -- day on which it is complete; null likewise
