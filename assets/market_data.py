@@ -124,8 +124,8 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
     @dg.asset(
         name="candle_hour",
-        description="Hourly candles as first seen, beside the daily ones and read by no model yet; revisions are "
-        "appended, rows that cannot be bars are set aside in candle_hour_quarantine, raw bytes are kept.",
+        description="Hourly candles as first seen, beside the daily ones, for the backtest at the horizon; revisions "
+        "are appended, rows that cannot be bars are set aside in candle_hour_quarantine, raw bytes are kept.",
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="market_data",

@@ -1,7 +1,7 @@
-"""Intraday bars: a file of hourly candles, read for the backtest at the horizon of a liquidation.
+"""Intraday bars: hourly candles of a file or of the store, for the backtest at the horizon of a liquidation.
 
-What lives here: reading and screening one file. What does not: following prices (``plimsoll.horizons``), daily candles
-(``market_feed``).
+What lives here: reading and screening one file, or taking what the store has. What does not: following prices
+(``plimsoll.horizons``), daily candles (``market_feed``).
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import pandas as pd
 
 from dagster_project.market_feed import FeedError
 from dagster_project.settings import Settings
+from dagster_project.warehouse import Session
 from plimsoll.candles import canonical_symbol
 
 NEEDED = ("symbol", "high", "low")
@@ -81,6 +82,18 @@ def read(settings: Settings, path: Path, sources: Sequence[str], last: date) -> 
     rows = _without(rows, repeated, "two bars of one hour", left_out)
     bars = rows[["symbol", "ts", "high_usd", "low_usd"]]
     return Intraday(bars.sort_values(["symbol", "ts"], ignore_index=True), left_out)
+
+
+def stored(session: Session, settings: Settings, last: date) -> Intraday:
+    """Take the hourly candles that the store has up to a day: an hour from the market's first source that has it."""
+    rows = session.query("candle_hour_ranges", last=last)
+    rank = {
+        (symbol, source): at for symbol in settings.markets for at, source in enumerate(settings.source.ids_of(symbol))
+    }
+    rows = rows.assign(rank=[rank.get(key) for key in zip(rows["symbol"], rows["source"], strict=True)])
+    rows = rows[rows["rank"].notna()].sort_values(["symbol", "start_at", "rank"], kind="stable")
+    bars = rows.drop_duplicates(["symbol", "start_at"]).rename(columns={"start_at": "ts"})
+    return Intraday(bars[["symbol", "ts", "high_usd", "low_usd"]].reset_index(drop=True), {})
 
 
 def _table(path: Path) -> pd.DataFrame:

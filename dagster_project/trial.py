@@ -53,18 +53,18 @@ class Hours:
 
 
 def hours(settings: Settings, day: date, file: Path | None, sources: Sequence[str]) -> Hours:
-    """Follow every trigger through the hourly bars of a file.
+    """Follow every trigger through the hourly bars of a file, or through those that the store has.
 
     Raises
     ------
     FeedError
         Where the file cannot be read as hourly bars.
     """
-    if file is None:
-        return Hours(f"{UNTESTED}: no hourly bars (--intraday FILE)", pd.DataFrame(), {})
-    found = intraday.read(settings, file, sources, day)
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     with warehouse_of(settings).session() as session:
+        found = intraday.stored(session, settings, day) if file is None else intraday.read(settings, file, sources, day)
+        if found.bars.empty and file is None:
+            return Hours(f"{UNTESTED}: no hourly bars, neither stored nor given (--intraday FILE)", pd.DataFrame(), {})
         names = ("overshoot_events", "overshoot_quantiles", "thresholds")
         events, quantiles, thresholds = (session.query(name, last=day, **identity) for name in names)
     paths, facts = horizons.judged(found.bars, events, quantiles, thresholds)
@@ -76,7 +76,11 @@ def hours(settings: Settings, day: date, file: Path | None, sources: Sequence[st
     seed = trials.seed_of(settings, day)
     table = horizons.table(facts, seed)
     default_eta = {"shallow": settings.overshoot.eta, "deep": settings.overshoot.eta_deep}
-    state = "tested" if len(table) else f"{UNTESTED}: {file.name} has no bars of a day with a trigger"
+    state = (
+        "tested"
+        if len(table)
+        else f"{UNTESTED}: {'the store' if file is None else file.name} has no bars of a day with a trigger"
+    )
     return Hours(state, table, counts, tail_trial.scalings(found.bars, events, quantiles, default_eta, seed))
 
 

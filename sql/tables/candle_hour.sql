@@ -1,7 +1,7 @@
 -- @table candle_hour
 -- @grain start_at, symbol, source, revision
 -- @partition start_at
--- @about Hourly candles that passed the screen, beside the daily ones and read by no model yet; append-only, a revised value is a new revision.
+-- @about Hourly candles that passed the screen, beside the daily ones, read by the backtest at the horizon of a liquidation; append-only, a revised value is a new revision.
 create table if not exists candle_hour (
     start_at timestamp not null, -- UTC; beginning of the hour
     symbol varchar not null, -- canonical market id

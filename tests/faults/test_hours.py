@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from faults.exchange_server import DAY as DAY_STEP
 from faults.exchange_server import Act, Exchange, config, exchange, venue
-from tests_support import dump, make_profile
+from tests_support import dump, make_profile, noted
 
 from assets import market_data
 from assets._run import Run
 from benchmarks._small import simulated_candles
-from dagster_project import raw_files
+from dagster_project import intraday, raw_files
 from dagster_project import settings as settings_module
 from dagster_project.definitions import build_defs, warehouse_of
 from dagster_project.exchanges import feed
@@ -261,3 +261,29 @@ def test_hours_of_an_exchange_are_said_by_its_venues(
     with pytest.raises(SettingsError, match="hourly is said by each"):
         written(tmp_path, monkeypatch, venue(fed.address), more="hourly = true")
     assert feed.read_hourly(written(tmp_path, monkeypatch, venue(fed.address)), {}, date(2020, 10, 6)) == ([], [])
+
+
+def test_the_backtest_takes_an_hour_from_the_first_source_that_has_it(
+    fed: Exchange, hours: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, night: Night
+) -> None:
+    chosen = written(tmp_path, monkeypatch, hourly(fed))
+    with warehouse_of(chosen).session() as session:
+        assert intraday.stored(session, chosen, date(2020, 10, 7)).bars.empty
+    night(chosen, "2020-10-06")
+    at = (hours["symbol"] == "AAA") & (hours["date"] == "2020-10-06 05:00")
+    fed.put(hours.assign(low=hours["low"].where(~at, hours["low"] / 2)), HOUR_STEP)
+    night(chosen, "2020-10-07")
+    with warehouse_of(chosen).session() as session:
+        bars = intraday.stored(session, chosen, date(2020, 10, 6)).bars
+        later = intraday.stored(session, chosen, date(2020, 10, 7)).bars
+        other = session.everything("candle_hour").assign(source="nobody", low_usd=1.0, revision=9)
+        with session.transaction():
+            session.insert("candle_hour", other)
+            noted(session)
+        same = intraday.stored(session, chosen, date(2020, 10, 6)).bars
+    assert not bars.duplicated(["symbol", "ts"]).any()
+    assert len(bars) == 2 * 6 * 24
+    assert len(later) == 2 * 7 * 24
+    newest = bars[(bars["symbol"] == "AAA") & (bars["ts"] == "2020-10-06 05:00")]["low_usd"].item()
+    assert newest == pytest.approx(hours.loc[at, "low"].item() / 2)
+    pd.testing.assert_frame_equal(same, bars)
