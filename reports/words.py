@@ -5,6 +5,7 @@ What lives here: one formatting rule a kind of number. What does not: which numb
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -118,6 +119,24 @@ def listing(items: list[str]) -> str:
     if len(items) <= 1:
         return "".join(items)
     return ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def apportioned(values: Sequence[float], unit: float) -> list[int]:
+    """Round values to whole units so that they still sum to their rounded sum: largest remainder.
+
+    Parameters
+    ----------
+    values
+        Finite.
+    unit
+        What is counted, e.g. 1e-4.
+    """
+    scaled = [value / unit for value in values]
+    out = [math.floor(value) for value in scaled]
+    missing = round(math.fsum(scaled)) - sum(out)
+    for at in sorted(range(len(out)), key=lambda at: (out[at] - scaled[at], at))[:missing]:
+        out[at] += 1
+    return out
 
 
 def records(frame: pd.DataFrame) -> list[Any]:

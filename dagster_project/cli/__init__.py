@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from dagster_project.cli import mails, reports, trials, upkeep
+from dagster_project.cli import explanations, mails, reports, trials, upkeep
 from dagster_project.cli.common import FAILED, OK, USAGE, UsageError, complain
 from dagster_project.feeds_audit import feeds_app
 from dagster_project.settings import SettingsError
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _part in (reports.app, trials.app, upkeep.app):
+for _part in (reports.app, explanations.app, trials.app, upkeep.app):
     app.add_typer(_part)
 app.add_typer(mails.app, name="outbox")
 app.add_typer(feeds_app, name="feeds")
