@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+import plimsoll
 from assets import _run
 from dagster_project import in_force, venue_files
+from dagster_project.challengers_config import IN_USE
 from dagster_project.markets import Lending, Market, Perpetual
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Session
@@ -317,10 +319,19 @@ def newest_day(
 
 def beside(session: Session, settings: Settings, last: date) -> Outside:
     """Name what the budget takes from beside prices, up to a day; levels of books are read by `with_books`."""
+    ratios = _ratios(session, settings, last)
     if settings.order_books is None:
-        return Outside()
+        return Outside(ratios=ratios)
     known = session.query("order_book_snapshots")
-    return Outside(snapshots=known[known["snapshot_at"] < pd.Timestamp(last) + DAY])
+    return Outside(snapshots=known[known["snapshot_at"] < pd.Timestamp(last) + DAY], ratios=ratios)
+
+
+def _ratios(session: Session, settings: Settings, last: date) -> pd.DataFrame:
+    """Read what the model that the budget is held against says of each day, over the one in use."""
+    if not settings.challengers.is_on:
+        return pd.DataFrame(columns=RATIO_COLUMNS)
+    identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
+    return session.query("challenger_ratios", last=last, in_use=IN_USE, **identity)[RATIO_COLUMNS]
 
 
 def with_books(session: Session, settings: Settings, outside: Outside, first: date, last: date) -> Outside:

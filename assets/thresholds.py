@@ -86,7 +86,7 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
     @dg.asset(
         name="threshold",
-        deps=["overshoot_quantile", "fit_reference", "order_book"],
+        deps=["overshoot_quantile", "fit_reference", "order_book", "challenger_forecast"],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="threshold",

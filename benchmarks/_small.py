@@ -39,6 +39,9 @@ depths = [0.5, 1.0, 2.0]
 minimum_triggers = 60
 minimum_dates = 40
 
+[challengers]
+is_on = false
+
 [markets.AAA]
 name = "Alpha"
 calendar = "daily"
