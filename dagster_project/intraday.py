@@ -87,11 +87,16 @@ def read(settings: Settings, path: Path, sources: Sequence[str], last: date) -> 
 def stored(session: Session, settings: Settings, last: date) -> Intraday:
     """Take the hourly candles that the store has up to a day: an hour from the market's first source that has it."""
     rows = session.query("candle_hour_ranges", last=last)
-    rank = {
-        (symbol, source): at for symbol in settings.markets for at, source in enumerate(settings.source.ids_of(symbol))
-    }
-    rows = rows.assign(rank=[rank.get(key) for key in zip(rows["symbol"], rows["source"], strict=True)])
-    rows = rows[rows["rank"].notna()].sort_values(["symbol", "start_at", "rank"], kind="stable")
+    order = pd.DataFrame(
+        [
+            (symbol, source, at)
+            for symbol in settings.markets
+            for at, source in enumerate(settings.source.ids_of(symbol))
+        ],
+        columns=["symbol", "source", "rank"],
+    )
+    rows = rows.merge(order, on=["symbol", "source"], how="inner")
+    rows = rows.sort_values(["symbol", "start_at", "rank"], kind="stable")
     bars = rows.drop_duplicates(["symbol", "start_at"]).rename(columns={"start_at": "ts"})
     return Intraday(bars[["symbol", "ts", "high_usd", "low_usd"]].reset_index(drop=True), {})
 
