@@ -5,30 +5,18 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from budget_support import LENDING, PERPETUAL, SPEC, budget_days
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll import attribution, budget, liquidation, thresholds
 from plimsoll.attribution import DRIVERS, Attribution, attribute, form_of, log_mean, split_product
-from plimsoll.budget import BudgetSpec, ProductSpec
+from plimsoll.budget import ProductSpec
 
-SPEC = BudgetSpec(
-    es_budget=0.0002,
-    participation=0.05,
-    impact_coefficient=1.0,
-    protocol_share=0.1,
-    minimum_oracle_deviation=0.0025,
-    minimum_horizon_hours=5 / 60,
-    eta=0.30,
-    eta_deep=0.25,
-    lt_grid_bps=50,
-    bonus_grid_bps=25,
-    margin_grid_bps=5,
-)
 USES = {
-    "lending": ProductSpec("lending", 1e7, 1.0, 100, 0.005, 0.001, 0.0, 8800),
+    "lending": LENDING,
     "fixed": ProductSpec("lending", 1e7, 1.0, 100, 0.005, 0.001, 0.0, 8800, bonus_floor_bps=500),
-    "perpetual": ProductSpec("perpetual", 5e6, 0.25, 100, 0.0025, 0.0005, 0.001, 0),
+    "perpetual": PERPETUAL,
 }
 GRIDS = {"lending": 50, "fixed": 50, "perpetual": 5}
 POSITIVE = st.floats(1e-6, 10.0)
@@ -36,23 +24,8 @@ POSITIVE = st.floats(1e-6, 10.0)
 
 def _row(use: str, side: str, **changes: float) -> pd.Series:
     """A row as the budget makes it."""
-    day: dict[str, object] = {
-        "as_of": pd.Timestamp("2021-01-01"),
-        "target_date": pd.Timestamp("2021-01-02"),
-        "sigma_daily": 0.04,
-        "sigma_eff_daily": 0.04,
-        "trigger_depth": 1.0,
-        "k": 5.5,
-        "k_p100": 5.5,
-        "k_pooled_p100": 5.8,
-        "gpd_threshold_sigma": np.nan,
-        "gpd_xi": np.nan,
-        "gpd_beta_sigma": np.nan,
-        "buffer_sigma": 1.8,
-        "adv_usd": 4e8,
-        "pooled_triggers": 900,
-    }
-    frame = pd.DataFrame([day | changes])
+    unknown = {"gpd_threshold_sigma": np.nan, "gpd_xi": np.nan, "gpd_beta_sigma": np.nan}
+    frame = budget_days(**(unknown | changes))
     row = budget.walk_budget(frame, USES[use], side, SPEC).iloc[0]
     return pd.concat([row, pd.Series({"symbol": "X", "product": USES[use].product, "side": side})])
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from budget_support import LENDING, PERPETUAL, SPEC, budget_days
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,45 +11,9 @@ from plimsoll import budget, tails, thresholds
 from plimsoll.budget import BudgetSpec, ProductSpec
 from plimsoll.overshoot import TAIL_FRACTION
 
-SPEC = BudgetSpec(
-    es_budget=0.0002,
-    participation=0.05,
-    impact_coefficient=1.0,
-    protocol_share=0.1,
-    minimum_oracle_deviation=0.0025,
-    minimum_horizon_hours=5 / 60,
-    eta=0.30,
-    eta_deep=0.25,
-    lt_grid_bps=50,
-    bonus_grid_bps=25,
-    margin_grid_bps=5,
-)
-LENDING = ProductSpec("lending", 1e7, 1.0, 100, 0.005, 0.001, 0.0, 8800)
-PERPETUAL = ProductSpec("perpetual", 5e6, 0.25, 100, 0.0025, 0.0005, 0.001, 0)
-
-
-def _days(**changes: float) -> pd.DataFrame:
-    row: dict[str, object] = {
-        "as_of": pd.Timestamp("2021-01-01"),
-        "target_date": pd.Timestamp("2021-01-02"),
-        "sigma_daily": 0.04,
-        "sigma_eff_daily": 0.04,
-        "trigger_depth": 1.0,
-        "k": 5.5,
-        "k_p100": 5.5,
-        "k_pooled_p100": 5.8,
-        "gpd_threshold_sigma": 2.0,
-        "gpd_xi": 0.15,
-        "gpd_beta_sigma": 1.2,
-        "buffer_sigma": 1.8,
-        "adv_usd": 4e8,
-        "pooled_triggers": 900,
-    }
-    return pd.DataFrame([row | changes])
-
 
 def _one(product: ProductSpec, side: str = "long", **changes: float) -> pd.Series:
-    return budget.walk_budget(_days(**changes), product, side, SPEC).iloc[0]
+    return budget.walk_budget(budget_days(**changes), product, side, SPEC).iloc[0]
 
 
 @pytest.mark.parametrize("side", ["long", "short"])
@@ -76,7 +41,9 @@ def test_horizon_counts_the_time_to_sell() -> None:
 
 def test_expected_shortfall_binds_when_the_budget_is_small() -> None:
     loose = _one(LENDING)
-    strict = budget.walk_budget(_days(), LENDING, "long", BudgetSpec(**{**SPEC.__dict__, "es_budget": 1e-6})).iloc[0]
+    strict = budget.walk_budget(
+        budget_days(), LENDING, "long", BudgetSpec(**{**SPEC.__dict__, "es_budget": 1e-6})
+    ).iloc[0]
     assert strict["binding"] == "expected_shortfall"
     assert strict["lambda_move"] > loose["lambda_move"]
     unit = 0.04 * (strict["horizon_hours"] / 24) ** 0.3 * 5.5 / 5.8

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from budget_support import LENDING, PERPETUAL, SPEC, budget_days
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,43 +13,13 @@ from plimsoll import budget, liquidation, smoothing
 from plimsoll.budget import PARTS, BudgetSpec, ProductSpec, SizeBudget
 from plimsoll.smoothing import SmoothingSpec
 
-SPEC = BudgetSpec(
-    es_budget=0.0002,
-    participation=0.05,
-    impact_coefficient=1.0,
-    protocol_share=0.1,
-    minimum_oracle_deviation=0.0025,
-    minimum_horizon_hours=5 / 60,
-    eta=0.30,
-    eta_deep=0.25,
-    lt_grid_bps=50,
-    bonus_grid_bps=25,
-    margin_grid_bps=5,
-)
-LENDING = ProductSpec("lending", 1e7, 1.0, 100, 0.005, 0.001, 0.0, 8800)
-PERPETUAL = ProductSpec("perpetual", 5e6, 0.25, 100, 0.0025, 0.0005, 0.001, 0)
 BOTH = pytest.mark.parametrize("product", [LENDING, PERPETUAL], ids=["lending", "perpetual"])
 SIDES = pytest.mark.parametrize("side", ["long", "short"])
 
 
 def _days(**changes: float) -> pd.DataFrame:
-    row: dict[str, object] = {
-        "as_of": pd.Timestamp("2021-01-01"),
-        "target_date": pd.Timestamp("2021-01-02"),
-        "sigma_daily": 0.03,
-        "sigma_eff_daily": 0.04,
-        "trigger_depth": 1.0,
-        "k": 5.5,
-        "k_p100": 5.5,
-        "k_pooled_p100": 5.8,
-        "gpd_threshold_sigma": 2.0,
-        "gpd_xi": 0.15,
-        "gpd_beta_sigma": 1.2,
-        "buffer_sigma": 1.8,
-        "adv_usd": 4e8,
-        "pooled_triggers": 900,
-    }
-    return pd.DataFrame([row | changes])
+    """Days on which the effective volatility lies above the day's own."""
+    return budget_days(**({"sigma_daily": 0.03} | changes))
 
 
 def _one(product: ProductSpec, side: str = "long", spec: BudgetSpec = SPEC, **changes: float) -> pd.Series:
