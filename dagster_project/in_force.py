@@ -126,10 +126,15 @@ def bonus_floor(settings: Settings, symbol: str, grid_bps: int) -> int:
         return market.lending.in_force.bonus_bps
     found, profile = sets(settings), profiles(settings)[symbol, "lending"]
     one = found.get((symbol, "lending", "long")) or found.get((symbol, "lending", "short"))
-    stands = None if one is None else plain(profile, one)
-    if not isinstance(stands, LendingSet):
+    if one is None:
         return 0
-    return stands.bonus_bps if "bonus" in profile.keys else stands.bonus_bps // grid_bps * grid_bps
+    whole = profile.whole(one.values)
+    return whole["bonus"] if "bonus" in whole else penalty_bonus(whole["liquidation_factor"], grid_bps)
+
+
+def penalty_bonus(factor: int, grid_bps: int) -> int:
+    """Return the bonus of a liquidation factor, rounded down on a grid; both basis points."""
+    return (BPS * BPS // factor - BPS) // grid_bps * grid_bps
 
 
 def venue_of(settings: Settings, one: InForceSet) -> str:

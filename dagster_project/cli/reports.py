@@ -92,9 +92,11 @@ def report(
     is_known_now = choice("--as-known", as_known, "now", "then") == "now"
     ending = run_nightly(settings, day, first=first, select=stages, mailing=mailing, is_known_now=is_known_now)
     if ending.failed_checks:
-        complain(
-            f"publication withheld by check: {', '.join(ending.failed_checks)} (details: make ui, Checks)", WITHHELD
-        )
+        from dagster_project import hold as hold_module
+
+        held = hold_module.current(settings)
+        more = "details: make ui, Checks" if held is None else f"{held.sentence}; {hold_module.RELEASE}"
+        complain(f"publication withheld by check: {', '.join(ending.failed_checks)} ({more})", WITHHELD)
     if not ending.is_success:
         complain(ending.error or "a stage failed; see the run in the UI (make ui)", FAILED)
     if stages and "risk_report" not in stages:
