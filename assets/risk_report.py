@@ -11,7 +11,7 @@ import dagster as dg
 import pandas as pd
 
 import plimsoll
-from assets import _run, checks, policy_replay, severity, trial
+from assets import _run, checks, policy_replay, report_card, severity, sizes, trial
 from assets._budget import beside, with_books
 from assets._table import table_metadata
 from assets.thresholds import sensitivities, worth_rows
@@ -112,6 +112,12 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         verdicts=session.query("bar_verdicts", last=day),
         spans=session.query("feed_spans", last=day),
         worth=worth_rows(settings, frames["thresholds"]),
+        tiers=session.query("size_tiers_of", last=day, **identity),
+        caps=session.query("exposure_caps_of", last=day, **identity),
+        implied=session.query("implied_of", last=day, **identity),
+        attributions=session.query("attributions_of", last=day, **identity),
+        publications=session.query("publications_of", last=day, **identity),
+        cards=report_card.card_rows(settings, sizes.read(session, settings, day, day), frames["fits_in_use"]),
         **_trial(session, settings, day, (prices, frames["forecasts"], frames["thresholds"]), facts),
         status="proposed" if reason is None else "withheld",
         withheld_reason=reason or "",
@@ -261,7 +267,15 @@ def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.As
 
     @dg.asset(
         name="risk_report",
-        deps=["recommendation", "publication", "correlation"],
+        deps=[
+            "recommendation",
+            "publication",
+            "correlation",
+            "size_tier",
+            "exposure_cap",
+            "implied_confidence",
+            "attribution",
+        ],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="report",

@@ -179,9 +179,10 @@ def _set(
         "parameters": _parameters(known, symbol, product.product, side),
     }
     if mine.empty:
-        return out | {"status": "withheld", "note": "no budget has been made yet", "target_date": None}
+        return out | {"status": "withheld", "note": "no budget has been made yet", "data_to": None, "target_date": None}
     row = mine.iloc[-1]
-    out |= {"status": str(row["status"]), "note": str(row["note"]), "target_date": plain(row["target_date"])}
+    out |= {"status": str(row["status"]), "note": str(row["note"])}
+    out |= {"data_to": plain(row["as_of"]), "target_date": plain(row["target_date"])}
     if row["status"] == "withheld":
         return out
     parameter = "lt" if product.product == "lending" else "mm"

@@ -82,7 +82,8 @@ def _set(symbol: str, one: Record) -> str:
 
 def _header(one: Record) -> list[str]:
     out = [f"status {one['status']}" + (f": {one['note']}" if one["note"] else "")]
-    out.append(f"for {one['target_date'] or 'no session yet'}" + (f", {one['contract']}" if one["contract"] else ""))
+    session = f"for {one['target_date']}, from data to {one['data_to']}" if one["data_to"] else "no session yet"
+    out.append(session + (f"; {one['contract']} contract" if one["contract"] else ""))
     rules = f"; published by the rules of {one['venue']}" if one["venue"] else ""
     held = "nothing is in force"
     if one["in_force_venue"]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import charts, tables, words
 from reports.charts import Chart
-from reports.view import correlation, decision, feeds, fits, forum, health, pages, trial
+from reports.view import correlation, decision, explained, feeds, fits, forum, health, pages, path, trial
 from reports.view.correlation import CorrelationView
 from reports.view.decision import DecisionRow
 from reports.view.feeds import FeedsView
@@ -58,6 +58,11 @@ class ReportView:
     data_quality: list[dict[str, str]]
     feeds: FeedsView
     swings: list[dict[str, str]]
+    path: list[dict[str, str]]
+    path_line: str
+    reasons: list[dict[str, Any]]
+    reasons_line: str
+    reason_heads: list[str]
     trial: trial.Trial | None
     correlation: CorrelationView | None
     quarantine: list[dict[str, str]]
@@ -132,6 +137,11 @@ def build(inputs: ReportInputs, *, draws_markets: bool = True) -> ReportView:
         data_quality=health.data_quality(inputs),
         feeds=feeds.section(inputs),
         swings=health.swings(inputs),
+        path=path.path(inputs),
+        path_line=path.path_line(inputs),
+        reasons=path.reasons(inputs),
+        reasons_line=path.reasons_line(inputs),
+        reason_heads=[name.capitalize() for name in path.GROUPS],
         trial=trial.section(inputs) if draws_markets else None,
         correlation=correlation.section(inputs),
         quarantine=health.quarantine(inputs),
@@ -379,6 +389,7 @@ def _json(inputs: ReportInputs, rows: list[DecisionRow], title: str) -> dict[str
         "recommendations": [_record(r) for r in words.records(inputs.recommendations)],
         "backtest": [_coverage_record(r) for r in words.records(inputs.coverage)],
         "correlations": correlation.records(inputs),
+        **explained.records(inputs),
         "checks": [
             {"name": str(r[0]), "is_blocking": bool(r[1]), "is_passed": bool(r[2]), "detail": str(r[3])}
             for r in words.records(inputs.checks[["name", "is_blocking", "is_passed", "detail"]])

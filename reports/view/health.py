@@ -4,10 +4,11 @@ What lives here: tables of the end matter and of the annexes. What does not: dec
 (``pages``), volatility models (``fits``).
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from plimsoll import procyclicality
 from reports import words
 from reports.view.decision import LEADING, SHORT
 from reports.view.inputs import ReportInputs, of_symbol
@@ -117,23 +118,31 @@ def data_quality(inputs: ReportInputs) -> list[dict[str, str]]:
 
 
 def swings(inputs: ReportInputs) -> list[dict[str, str]]:
-    """Procyclicality of what the budget gave through time: haircuts of lending, maintenance margins of perpetuals."""
+    """Report card against procyclicality: each measure raw and smoothed, and what the set in force lagged by."""
     rows = []
-    for (symbol, product, side), own in inputs.thresholds.groupby(["symbol", "product", "side"], sort=True):
-        column = "lt_bps" if product == "lending" else "mm_bps"
-        value = own[column].to_numpy(np.float64, na_value=np.nan) / 1e4
-        value = 1 - value if product == "lending" else value
-        found = procyclicality.swings(np.where(value > 0, value, np.nan))
-        if found.observations:
-            rows.append(
-                {
-                    "what": f"{words.plain(symbol)} {product} {side}",
-                    "of": "haircut" if product == "lending" else "margin",
-                    "ratio": words.number(found.peak_to_trough),
-                    "one": words.percent(found.rises[0], 0),
-                    "five": words.percent(found.rises[1], 0),
-                    "thirty": words.percent(found.rises[2], 0),
-                    "days": words.count(found.observations),
-                }
-            )
+    for r in words.records(inputs.cards[inputs.cards["days"] > 0]):
+        one = r._asdict()
+
+        def both(name: str, kind: str, one: dict[str, Any] = one) -> str:
+            shown = words.number if kind == "ratio" else lambda value: words.percent(value, 0)
+            return f"{shown(one[f'raw_{name}'])} / {shown(one[name])}"
+
+        is_held = not words.is_missing(r.lag_days)
+        cost = words.MISSING
+        if is_held and not words.is_missing(r.cost_sum):
+            cost = f"{'≥ ' if r.bounded_days else ''}{words.number(1e4 * r.cost_sum, 1)} bp"
+        rows.append(
+            {
+                "what": f"{words.plain(r.symbol)} {r.product} {r.side}",
+                "ratio": both("swing", "ratio"),
+                "one": both("rise_1", "share"),
+                "five": both("rise_5", "share"),
+                "thirty": both("rise_30", "share"),
+                "step_one": both("step_1", "share"),
+                "step_five": both("step_5", "share"),
+                "step_twenty": both("step_20", "share"),
+                "under": f"{words.count(r.under_days)} of {words.count(r.lag_days)}" if is_held else words.MISSING,
+                "cost": cost,
+            }
+        )
     return rows

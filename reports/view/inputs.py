@@ -61,6 +61,10 @@ class ReportInputs:
         the matter with a feed.
     worth
         What a minute, half the latency and three agreeing venues would add, by set, in basis points.
+    tiers, caps, implied
+        Margins by size, supply and borrow caps, and what sets in force assume: rows of the day's tables.
+    attributions, publications, cards
+        Why targets moved since the last recommendation, what may be published today, and how much targets swing.
     quarantine, checks
         Rows set aside, and the gates with their results.
     status, withheld_reason
@@ -106,6 +110,12 @@ class ReportInputs:
     verdicts: pd.DataFrame
     spans: pd.DataFrame
     worth: pd.DataFrame
+    tiers: pd.DataFrame
+    caps: pd.DataFrame
+    implied: pd.DataFrame
+    attributions: pd.DataFrame
+    publications: pd.DataFrame
+    cards: pd.DataFrame
     status: str
     withheld_reason: str
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from reports import charts, words
 from reports.charts import Chart
+from reports.view import budget_parts, sizes
 from reports.view.decision import SHORT, DecisionRow
 from reports.view.inputs import MarketInput, ReportInputs, of_symbol
 
@@ -56,6 +57,12 @@ class MarketPage:
     parameters: list[dict[str, str]]
     budgets: list[dict[str, Any]]
     budget_notes: list[str]
+    details: list[dict[str, str]]
+    has_split: bool
+    has_smoothing: bool
+    implied: list[dict[str, str]]
+    tiers: list[dict[str, Any]]
+    caps: list[str]
     sensitivities: list[dict[str, Any]]
     sensitivity_heads: list[str]
     headline_tests: list[dict[str, Any]]
@@ -92,6 +99,12 @@ def page(
         parameters=_parameters(of_symbol(inputs.recommendations, symbol)),
         budgets=_budgets(newest),
         budget_notes=_sentences(newest["note"]),
+        details=budget_parts.details(newest),
+        has_split=budget_parts.is_split(newest),
+        has_smoothing=bool((newest["lambda_smoothing"].abs() > 0).any()),
+        implied=budget_parts.implied(of_symbol(inputs.implied, symbol)),
+        tiers=sizes.tiers(of_symbol(inputs.tiers, symbol)),
+        caps=sizes.caps(of_symbol(inputs.caps, symbol)),
         sensitivities=_sensitivities(of_symbol(inputs.sensitivities, symbol)),
         sensitivity_heads=["p = 1 %", "p = 0.5 %", "p = 0.1 %", "half the horizon", "twice the horizon"],
         headline_tests=_headline_tests(inputs, market),

@@ -74,6 +74,87 @@ class Correlation(_Record):
     tail_dependence_counted: Share | None = Field(description="share of common days among the worst 5 %")
 
 
+class ImpliedConfidence(_Record):
+    """What a set in force assumes."""
+
+    symbol: str
+    product: Literal["lending", "perpetual"]
+    side: Side
+    venue: str
+    parameter: Literal["lt", "mm"]
+    value_bps: Count = Field(description="in force")
+    absorbed_drop: float | None = Field(description="adverse move of the price that the set absorbs, fraction")
+    probability: Share | None = Field(description="share of past triggers that went beyond it; null: see the note")
+    probability_note: str
+    tail_probability: Share | None = Field(description="by the fitted tail, where the sample does not reach")
+    latency_hours: float | None = Field(description="longest time from trigger to sale that it carries at 1 %")
+    latency_note: str
+    depth_usd: float | None = Field(description="largest liquidation that it carries at 1 %")
+    depth_note: str
+
+
+class SizeTier(_Record):
+    """Margins of a perpetual for one range of sizes, billed marginally."""
+
+    symbol: str
+    side: Side
+    tier: Count
+    floor_usd: float
+    ceiling_usd: float
+    mm_bps: Count = Field(description="marginal maintenance rate")
+    im_bps: Count
+    max_leverage: Count
+    maintenance_amount_usd: float = Field(description="billed margin is size times rate less this")
+
+
+class ExposureCap(_Record):
+    """Supply cap (long) or borrow cap (short) of a lending market."""
+
+    symbol: str
+    side: Side
+    lt_bps: Count | None = Field(description="threshold that must be carried")
+    lt_basis: Literal["in force", "target", "none"]
+    cap_usd: float | None
+    sale_usd: float | None = Field(description="of the cap, what is sold at once")
+    binding: str
+    bonus_cap_usd: float | None
+    used_usd: float | None
+    note: str
+
+
+class Step(_Record):
+    """What a venue's own limits let stand today of one parameter."""
+
+    symbol: str
+    product: Literal["lending", "perpetual"]
+    side: Side
+    parameter: str = Field(description="all where no set could be judged")
+    venue: str
+    venue_parameter: str
+    outcome: str = Field(description="of the whole set")
+    status: str = Field(description="of this parameter")
+    in_force: int | None
+    destination: int | None
+    published: int | None = Field(description="what may stand today; null: nothing is published")
+    steps: Count | None
+    converges_on: str | None
+    days_looser: Count | None = Field(description="days of the walk that end looser than required")
+    reason: str
+
+
+class Attribution(_Record):
+    """Why a target moved since the last recommendation."""
+
+    symbol: str
+    product: Literal["lending", "perpetual"]
+    side: Side
+    parameter: Literal["lt", "mm"]
+    since: str
+    before_bps: int
+    after_bps: int
+    contributions_bps: dict[str, float] = Field(description="by driver; they sum to the change")
+
+
 class Check(_Record):
     """One check of the store, as verified when the report was made."""
 
@@ -98,4 +179,9 @@ class Decision(_Record):
     recommendations: list[Recommendation]
     backtest: list[Coverage]
     correlations: list[Correlation]
+    implied_confidence: list[ImpliedConfidence]
+    size_tiers: list[SizeTier]
+    exposure_caps: list[ExposureCap]
+    path: list[Step]
+    attribution: list[Attribution]
     checks: list[Check]

@@ -29,6 +29,12 @@ BY_SYMBOL = (
     "recommendations",
     "sensitivities",
     "in_force",
+    "tiers",
+    "caps",
+    "implied",
+    "attributions",
+    "publications",
+    "cards",
 )
 
 
