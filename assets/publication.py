@@ -86,10 +86,10 @@ class Going:
 
 @dataclass(frozen=True)
 class Stored:
-    """What the store knows up to the last day of a run."""
+    """What the store knows up to the last day of a run; budgets by set, days ascending, as far back as they count."""
 
     prices: pd.DataFrame
-    thresholds: pd.DataFrame
+    budgets: Mapping[Key, list[dict[str, Any]]]
     no_quote: pd.DataFrame
     feeds: Mapping[date, pd.DataFrame]
     implied: Mapping[date, pd.DataFrame]
@@ -97,9 +97,15 @@ class Stored:
 
 def read(session: Session, settings: Settings, run: _run.Run) -> Stored:
     """Read it."""
+    rows = session.query("thresholds", last=run.end, **run.identity)
+    back = timedelta(days=settings.publication.confirmation_days + 2 * LONGEST_GAP_DAYS)
+    budgets = {}
+    for (symbol, product, side), mine in rows.groupby(["symbol", "product", "side"], sort=False):
+        count = int((mine["as_of"] > pd.Timestamp(run.days[0] - back)).sum())
+        budgets[str(symbol), str(product), str(side)] = mine.tail(count + 1).to_dict("records")
     return Stored(
         prices=session.query("prices", last=run.end),
-        thresholds=session.query("thresholds", last=run.end, **run.identity),
+        budgets=budgets,  # type: ignore[arg-type]
         no_quote=asset_prices.of_primary(session, settings, "no_quote_days"),
         feeds={day: session.query("feed_scores", last=day, **run.identity) for day in run.days},
         implied={day: session.query("implied_of", last=day, **run.identity) for day in run.days},
@@ -162,28 +168,30 @@ class Publisher:
     held: hold.Hold | None
     objection: str | None
     targets: dict[tuple[Key, pd.Timestamp], dict[str, int] | None] = field(default_factory=dict)
+    bars: dict[str, pd.DataFrame] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bars = {str(symbol): mine for symbol, mine in self.stored.prices.groupby("symbol", sort=False)}
 
     def day(self, day: date) -> pd.DataFrame:
         """Rows of one day, without identity columns."""
         out: list[dict[str, Any]] = []
         last, profiles = pd.Timestamp(day), in_force.profiles(self.settings)
         for symbol, market in self.settings.markets.items():
-            bars = self.stored.prices
-            bars = bars[(bars["symbol"] == symbol) & (bars["date"] <= last)]
+            bars = self.bars.get(symbol, self.stored.prices.iloc[:0])
+            bars = bars.iloc[: int(bars["date"].searchsorted(last, side="right"))]
             quiet = self.stored.no_quote
             silent = frozenset(when.date() for when in quiet.loc[quiet["symbol"] == symbol, "date"])
             feeds = self.stored.feeds[day]
             state = state_of(self.settings, bars, feeds[feeds["symbol"] == symbol])
             why = self.objection or data_objection(market, bars, day, silent)
             frozen = "" if state.may_loosen else "; ".join(state.reasons) or thresholds.FROZEN
-            mine = self.stored.thresholds
-            mine = mine[(mine["symbol"] == symbol) & (mine["as_of"] <= last)]
             for product in product_specs(self.settings, symbol):
                 for side in overshoot.SIDES:
-                    rows = mine[(mine["product"] == product.product) & (mine["side"] == side)]
                     profile = profiles[symbol, product.product]
                     key = (symbol, product.product, side)
-                    out += self._set(key, profile, product, rows, day, why, frozen)
+                    budgets = [row for row in self.stored.budgets.get(key, ()) if row["as_of"] <= last]
+                    out += self._set(key, profile, product, budgets, day, why, frozen)
         return pd.DataFrame(out, columns=[*COLUMNS])
 
     def _set(
@@ -191,25 +199,24 @@ class Publisher:
         key: Key,
         profile: VenueProfile,
         product: ProductSpec,
-        rows: pd.DataFrame,
+        budgets: list[dict[str, Any]],
         day: date,
         why: str | None,
         frozen: str,
     ) -> list[dict[str, Any]]:
-        records: list[Any] = rows.tail(1).to_dict("records")
         one, rules = self.sets.get(key), rules_of(self.settings)
         live = None if one is None else profile.settable(one.values)
-        newest: Mapping[str, Any] = records[-1] if records else {"status": "withheld", "note": "", "input_hash": ""}
+        newest: Mapping[str, Any] = budgets[-1] if budgets else {"status": "withheld", "note": "", "input_hash": ""}
         if why is None and newest["status"] == "withheld":
             why = str(newest["note"]) or "not enough data: no budget of this set is stored"
         if newest["status"] != "ok":
             frozen = frozen or str(newest["note"]) or thresholds.FROZEN
-        target = self._target(key, profile, product, rows.index[-1], rows) if why is None else None
+        target = self._target(key, profile, product, newest) if why is None else None
         going = self.going.get(key)
         state = PublicationState(
             as_of=day,
             changed_on={} if one is None else one.changed_on,
-            days_looser=self._looser(key, profile, product, rows, live, day) if live and target else {},
+            days_looser=self._looser(key, profile, product, budgets, live, day) if live and target else {},
             walking_to=going.on_from(live) if going is not None and live is not None else None,
             signed=self.settings.publication.of(profile, key[0], key[2], day),
             may_loosen=not frozen,
@@ -242,11 +249,10 @@ class Publisher:
         return found
 
     def _target(
-        self, key: Key, profile: VenueProfile, product: ProductSpec, at: Any, rows: pd.DataFrame
+        self, key: Key, profile: VenueProfile, product: ProductSpec, row: Mapping[str, Any]
     ) -> dict[str, int] | None:
-        named = (key, rows.loc[at, "as_of"])
+        named = (key, row["as_of"])
         if named not in self.targets:
-            row = rows.loc[at].to_dict()
             self.targets[named] = target_of(self.settings, profile, product, key[2], row)
         return self.targets[named]
 
@@ -255,16 +261,16 @@ class Publisher:
         key: Key,
         profile: VenueProfile,
         product: ProductSpec,
-        rows: pd.DataFrame,
+        budgets: list[dict[str, Any]],
         live: Mapping[str, int],
         day: date,
     ) -> dict[str, int]:
         """Days in a row with a looser target; older ones than a confirmation needs are not counted."""
         back = self.settings.publication.confirmation_days + 2 * LONGEST_GAP_DAYS
-        near = rows[rows["as_of"] > pd.Timestamp(day - timedelta(days=back))]
-        days = [when.date() for when in near["as_of"]]
-        targets = [self._target(key, profile, product, at, near) for at in near.index]
-        return days_looser(profile, live, list(zip(days, targets, strict=True)), as_of=day)
+        first = pd.Timestamp(day - timedelta(days=back))
+        near = [row for row in budgets if row["as_of"] > first]
+        targets = [(row["as_of"].date(), self._target(key, profile, product, row)) for row in near]
+        return days_looser(profile, live, targets, as_of=day)
 
     def _implied(self, key: Key, day: date) -> str:
         rows = self.stored.implied[day]

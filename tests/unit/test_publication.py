@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dagster_project import venue_files
 from plimsoll import liquidation, publication, thresholds, venues, walks
 from plimsoll.constraints import Constraint, lending_constraints, perpetual_constraints
+from plimsoll.inverse import inverse_parameters
 from plimsoll.price_caps import CapOutcome, PriceCap, cap_fault, next_cap
 from plimsoll.publication import Outcome, PublicationRules, PublicationState, publish
 from plimsoll.venues import Parameter, VenueProfile
@@ -310,6 +311,21 @@ def test_margin_demands_are_those_of_the_threshold_rules() -> None:
     assert not faults({"mm": 1096, "im": 2103}, demands)
     assert faults({"mm": 1095, "im": 2103}, demands) == ["maintenance margin of the budget: 0.8 bps short"]
     assert faults({"mm": 1096, "im": 2102}, demands)[0].startswith("initial margin of the users' buffer")
+
+
+@pytest.mark.parametrize(("side", "least"), [("long", 461), ("short", 441)])
+def test_coin_margin_demands_are_those_of_the_inverse_rules(side: str, least: int) -> None:
+    """A long owes coins without bound, e^0.045 - 1 = 0.04602786; a short at most all of them, 0.04400252."""
+    budget = {"total": 0.045, "buffer_log": 0.05, "funding": 0.0006, "side": side}
+    made = inverse_parameters(**budget, margin_grid_bps=1)  # type: ignore[arg-type]
+    exact = {"mm": int(made.mm_bps), "im": int(made.im_bps)}
+    demands = perpetual_constraints(**budget, is_inverse=True)  # type: ignore[arg-type]
+    assert exact["mm"] == least
+    assert not faults(exact, demands)
+    for key in exact:
+        assert faults(exact | {key: exact[key] - 1}, demands), key
+    dollars = perpetual_constraints(**budget)  # type: ignore[arg-type]
+    assert bool(faults(exact, dollars)) == (side == "short"), "the sides trade places where dollars are the money"
 
 
 def test_a_step_never_adds_to_what_the_budget_lacks() -> None:
