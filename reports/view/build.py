@@ -20,7 +20,7 @@ from reports.view.pages import MarketPage
 from reports.view.schema import SCHEMA, Decision
 
 MANY = 8
-LOG_ROWS = 55
+LOG_ROWS, LEAST_LOG_ROWS = 55, 20
 SPARK_BARS = 252
 
 
@@ -226,6 +226,13 @@ def _log_rows(inputs: ReportInputs) -> pd.DataFrame:
     )
 
 
+def _log_room(inputs: ReportInputs) -> int:
+    """Rows of the breach log that fill its page; path and reasons stand above it."""
+    above = 2 * len(path.path(inputs)) + len(path.reasons(inputs))
+    headings = 8 if path.path_line(inputs) or path.reasons_line(inputs) else 0
+    return max(LOG_ROWS - above - headings, LEAST_LOG_ROWS)
+
+
 def _breach_log(inputs: ReportInputs) -> list[dict[str, str]]:
     return [
         {
@@ -238,7 +245,7 @@ def _breach_log(inputs: ReportInputs) -> list[dict[str, str]]:
             "realised": words.percent(r.realised_log),
             "beyond": words.percent(r.realised_log - r.limit_log),
         }
-        for r in words.records(_log_rows(inputs).head(LOG_ROWS))
+        for r in words.records(_log_rows(inputs).head(_log_room(inputs)))
     ]
 
 
@@ -265,8 +272,9 @@ def _breach_rest(inputs: ReportInputs) -> str:
     if rows.empty:
         return "No trigger day went beyond its 99 % limit, or none has been judged."
     dates = rows["target_date"].nunique()
-    more = len(rows) - LOG_ROWS
-    tail = f" The newest {LOG_ROWS} are shown; all are in breaches.csv beside this report." if more > 0 else ""
+    room = _log_room(inputs)
+    more = len(rows) - room
+    tail = f" The newest {room} are shown; all are in breaches.csv beside this report." if more > 0 else ""
     return f"{len(rows)} breaches of 99 % limits on {dates} distinct dates: breaches cluster, so count dates as well as rows.{tail}"
 
 

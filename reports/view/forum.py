@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports import words
+from reports.view import path
 from reports.view.decision import SHORT, DecisionRow
 from reports.view.inputs import ReportInputs, of_symbol
 
@@ -42,7 +43,7 @@ def post(inputs: ReportInputs, rows: list[DecisionRow], headline: str, answer: l
         "Path: decision of the risk committee, then execution by the venue's steward within its step limits. "
         + ("Nothing here is in force." if inputs.status == "proposed" else "**Publication withheld.**"),
         "## Summary",
-        "\n".join(f"- {escaped(line)}" for line in [*answer, *_bullets(rows)]),
+        "\n".join(f"- {escaped(line)}" for line in [*answer, *_bullets(rows), *_since(inputs)]),
     ]
     if inputs.is_demo:
         parts.append(f"> Demonstration: {escaped(inputs.profile_about)}")
@@ -80,6 +81,11 @@ def _bullets(rows: list[DecisionRow]) -> list[str]:
     return [
         f"{r.symbol} {r.product} {r.side}: {r.status}, {r.moved}" for r in rows if r.status in ("tighten", "loosen")
     ]
+
+
+def _since(inputs: ReportInputs) -> list[str]:
+    """Say what the venues' limits let stand today, and how many targets moved; nothing where nothing is known."""
+    return [line for line in (path.path_line(inputs), path.reasons_line(inputs)) if line]
 
 
 def _reasons(rows: list[DecisionRow]) -> list[str]:

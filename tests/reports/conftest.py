@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from tests_support import make_profile
 
 from assets.risk_report import gather
+from dagster_project import settings as settings_module
 from dagster_project.definitions import warehouse_of
 from dagster_project.nightly import run_nightly
 from reports import render, view
@@ -39,11 +41,22 @@ BY_SYMBOL = (
 
 
 @pytest.fixture(scope="session")
-def inputs(tmp_path_factory: pytest.TempPathFactory, candles: pd.DataFrame) -> ReportInputs:
+def night(tmp_path_factory: pytest.TempPathFactory, candles: pd.DataFrame) -> Path:
+    """Two nights of the small profile: the folder of its configuration and its store."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_profile(folder, patch, candles)
+        assert run_nightly(settings, date(2022, 5, 30)).is_success
+        assert run_nightly(settings, date(2022, 5, 31)).is_success
+    return folder
+
+
+@pytest.fixture(scope="session")
+def inputs(night: Path) -> ReportInputs:
     """What the report of the small profile's last day is made from."""
     with pytest.MonkeyPatch.context() as patch:
-        settings = make_profile(tmp_path_factory.mktemp("report"), patch, candles)
-        assert run_nightly(settings, date(2022, 5, 31)).is_success
+        patch.setenv("PLIMSOLL_HOME", str(night / "var"))
+        settings = settings_module.load(night / "small.toml")
         with warehouse_of(settings).session() as session:
             return gather(session, settings, date(2022, 5, 31))
 
