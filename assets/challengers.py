@@ -31,6 +31,19 @@ KEYS = {
     "conformal_level": ("as_of", "symbol", "side", "model", *IDENTITY),
     "feature_importance": ("quarter_on", "side", "tail_probability_bps", "feature_group", *IDENTITY),
 }
+SHOWN_STATE = [
+    "stated_on",
+    "quarter_on",
+    "champion",
+    "champion_since",
+    "challenger",
+    "candidate",
+    "quarters",
+    "state",
+    "is_champion_in_set",
+    "gate_model",
+    "reason",
+]
 OPTIONAL = ["volume_usd", "dispersion_bp", "venue_count"]
 POOLED = "POOLED"
 SEED = 1

@@ -43,6 +43,7 @@ GRAIN_TABLES = (
     "fit_reference",
     "correlation",
     "overshoot_quantile",
+    "challenger_forecast",
     "threshold",
     "breach",
     "coverage",

@@ -11,7 +11,7 @@ import dagster as dg
 import pandas as pd
 
 import plimsoll
-from assets import _run, checks, policy_replay, report_card, severity, sizes, trial
+from assets import _run, checks, policy_replay, report_card, report_models, severity, sizes, trial
 from assets._budget import beside, with_books
 from assets._table import table_metadata
 from assets.thresholds import sensitivities, worth_rows
@@ -66,6 +66,7 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
     reason = checks.objection(gates) or _reconciliation(settings, recommendations)
     newest = frames["forecasts"].groupby("symbol").tail(1)
     facts = frames["breaches"]
+    budgets = frames["thresholds"].groupby(["symbol", "product", "side"]).tail(1).reset_index(drop=True)
     return ReportInputs(
         profile_title=settings.profile.title,
         profile_about=settings.profile.about,
@@ -88,7 +89,7 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         fit_health=frames["fit_health"],
         refusals=frames["refusals"],
         thresholds=_slim(frames["thresholds"], SHOWN["thresholds"]),
-        budgets=frames["thresholds"].groupby(["symbol", "product", "side"]).tail(1).reset_index(drop=True),
+        budgets=budgets,
         quantiles=frames["overshoot_quantiles"].merge(newest[["symbol", "target_date"]], on=["symbol", "target_date"]),
         coverage=coverage,
         correlations=correlations,
@@ -117,6 +118,7 @@ def gather(session: Session, settings: Settings, day: date) -> ReportInputs:
         implied=session.query("implied_of", last=day, **identity),
         attributions=session.query("attributions_of", last=day, **identity),
         publications=session.query("publications_of", last=day, **identity),
+        models=report_models.model_inputs(session, settings, day, budgets),
         cards=report_card.card_rows(settings, sizes.read(session, settings, day, day), frames["fits_in_use"]),
         **_trial(session, settings, day, (prices, frames["forecasts"], frames["thresholds"]), facts),
         status="proposed" if reason is None else "withheld",

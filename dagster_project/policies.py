@@ -18,7 +18,15 @@ from dagster_project.settings import Settings
 from plimsoll.replay import Replay
 from reports.words import records
 
-STAGES = ("candle", "price", "volatility_fit", "volatility_forecast", "overshoot_quantile", "threshold")
+STAGES = (
+    "candle",
+    "price",
+    "volatility_fit",
+    "volatility_forecast",
+    "overshoot_quantile",
+    "challenger_forecast",
+    "threshold",
+)
 """What must be there before policies can be replayed; the comparison of fits with ``arch`` moves no number."""
 NOTES = """All figures speak about 24 hours; daily bars show no shorter move. Every rule but the parameters in force is
 published through the same governance: 0.5 points in three days, loosening after fourteen days. Parameters in force

@@ -54,12 +54,12 @@ def backtest(
     day = day_of(settings, as_of)
     show_progress()
     from dagster_project import outcome as outcome_module
-    from dagster_project import trial
+    from dagster_project import trial, trial_models
     from dagster_project.market_feed import FeedError
     from dagster_project.nightly import run_nightly
 
     stages = ["candle", "price", "volatility_fit", "volatility_forecast", "fit_reference", "overshoot_quantile"]
-    stages += ["threshold", "breach", "coverage"]
+    stages += ["challenger_forecast", "threshold", "breach", "coverage"]
     is_known_now = choice("--as-known", as_known, "now", "then") == "now"
     result = run_nightly(settings, day, select=stages, is_known_now=is_known_now)
     if not result.is_success:
@@ -69,9 +69,13 @@ def backtest(
         hourly = trial.hours(settings, day, intraday, intraday_source or ())
     except FeedError as error:
         raise UsageError(f"--intraday: {error}") from error
-    if json_out is not None and wrote_json(trial.everything(settings, day, table, hourly), json_out):
-        return
-    sys.stdout.write(outcome_module.render_coverage(table) + "\n" + trial.render(trial.read(settings, day, hourly)))
+    compared = trial_models.read(settings, day)
+    if json_out is not None:
+        found = trial.everything(settings, day, table, hourly) | {"models": trial_models.as_records(compared)}
+        if wrote_json(found, json_out):
+            return
+    parts = (outcome_module.render_coverage(table), trial.render(trial.read(settings, day, hourly)))
+    sys.stdout.write("\n".join([*parts, trial_models.render(compared)]))
 
 
 @app.command()

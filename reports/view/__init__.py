@@ -5,6 +5,6 @@ What lives here: ``inputs`` says what a report is made from, ``pages`` its marke
 """
 
 from reports.view.build import ReportView, build, with_fewer_decisions
-from reports.view.inputs import MarketInput, ReportInputs
+from reports.view.inputs import MarketInput, ModelInputs, ReportInputs
 
-__all__ = ["MarketInput", "ReportInputs", "ReportView", "build", "with_fewer_decisions"]
+__all__ = ["MarketInput", "ModelInputs", "ReportInputs", "ReportView", "build", "with_fewer_decisions"]

@@ -11,11 +11,12 @@ import pandas as pd
 
 from reports import charts, tables, words
 from reports.charts import Chart
-from reports.view import correlation, decision, explained, feeds, fits, forum, health, pages, path, trial
+from reports.view import correlation, decision, explained, feeds, fits, forum, health, models, pages, path, trial
 from reports.view.correlation import CorrelationView
 from reports.view.decision import DecisionRow
 from reports.view.feeds import FeedsView
 from reports.view.inputs import ReportInputs, of_symbol
+from reports.view.models import ModelsView
 from reports.view.pages import MarketPage
 from reports.view.schema import SCHEMA, Decision
 
@@ -65,6 +66,7 @@ class ReportView:
     reason_heads: list[str]
     trial: trial.Trial | None
     correlation: CorrelationView | None
+    models: ModelsView
     quarantine: list[dict[str, str]]
     quarantine_line: str
     fits: list[dict[str, str]]
@@ -144,6 +146,7 @@ def build(inputs: ReportInputs, *, draws_markets: bool = True) -> ReportView:
         reason_heads=[name.capitalize() for name in path.GROUPS],
         trial=trial.section(inputs) if draws_markets else None,
         correlation=correlation.section(inputs),
+        models=models.section(inputs),
         quarantine=health.quarantine(inputs),
         quarantine_line=health.quarantine_line(inputs),
         fits=fits.in_use(inputs),
@@ -397,6 +400,7 @@ def _json(inputs: ReportInputs, rows: list[DecisionRow], title: str) -> dict[str
         "recommendations": [_record(r) for r in words.records(inputs.recommendations)],
         "backtest": [_coverage_record(r) for r in words.records(inputs.coverage)],
         "correlations": correlation.records(inputs),
+        "models": models.record(inputs),
         **explained.records(inputs),
         "checks": [
             {"name": str(r[0]), "is_blocking": bool(r[1]), "is_passed": bool(r[2]), "detail": str(r[3])}

@@ -23,6 +23,34 @@ class MarketInput:
 
 
 @dataclass(frozen=True)
+class ModelInputs:
+    """What is known of the models beside the one in use.
+
+    Attributes
+    ----------
+    is_on, in_use
+        Whether challengers run, and the model that the budget is made from.
+    contest, importances
+        Contest of the newest quarter, and what features add before it.
+    states, levels
+        All states up to the day, and the log of the conformal overlay.
+    ratios
+        ``symbol, side, challenger_ratio`` on the newest day.
+    budgets
+        ``symbol, product, side, lambda_total, lambda_model`` of the newest target of each set.
+    """
+
+    is_on: bool
+    in_use: str
+    contest: pd.DataFrame
+    importances: pd.DataFrame
+    states: pd.DataFrame
+    levels: pd.DataFrame
+    ratios: pd.DataFrame
+    budgets: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Everything that one report shows.
 
@@ -65,6 +93,8 @@ class ReportInputs:
         Margins by size, supply and borrow caps, and what sets in force assume: rows of the day's tables.
     attributions, publications, cards
         Why targets moved since the last recommendation, what may be published today, and how much targets swing.
+    models
+        The model in use and its challengers.
     quarantine, checks
         Rows set aside, and the gates with their results.
     status, withheld_reason
@@ -116,6 +146,7 @@ class ReportInputs:
     attributions: pd.DataFrame
     publications: pd.DataFrame
     cards: pd.DataFrame
+    models: ModelInputs
     status: str
     withheld_reason: str
 

@@ -155,6 +155,19 @@ class Attribution(_Record):
     contributions_bps: dict[str, float] = Field(description="by driver; they sum to the change")
 
 
+class Models(_Record):
+    """Who is champion among the models of the daily excursion, and who comes near."""
+
+    champion: str
+    champion_since: str | None = Field(description="day of its approval; null: always")
+    state: Literal["none", "watched", "due", "promoted"]
+    stated_on: str = Field(description="day from which the state holds")
+    candidate: str | None = Field(description="model nearest to promotion")
+    quarters: Count = Field(description="for how many quarters in a row")
+    held_against: str | None = Field(description="model whose disagreement widens the budget; null: none")
+    reason: str
+
+
 class Check(_Record):
     """One check of the store, as verified when the report was made."""
 
@@ -179,6 +192,7 @@ class Decision(_Record):
     recommendations: list[Recommendation]
     backtest: list[Coverage]
     correlations: list[Correlation]
+    models: Models | None = Field(description="null: no challenger runs, or no quarter has been judged")
     implied_confidence: list[ImpliedConfidence]
     size_tiers: list[SizeTier]
     exposure_caps: list[ExposureCap]
