@@ -15,15 +15,17 @@ from reports.view.inputs import ReportInputs
 ROWS = 24
 TENTH = 0.1
 OUTCOMES = {
-    "published": "moves today",
+    "published": "moving today",
     "unchanged": "unchanged",
-    "wait": "waits",
+    "wait": "waiting",
     "hold": "held",
     "block": "blocked",
     "new": "new today",
-    "new_market": "needs a new market",
+    "new_market": "needing a new market",
     "withheld": "withheld",
 }
+STOPPED = ("block", "withheld", "hold", "new_market", "wait", "coupled")
+"""Outcomes and statuses that need a reason: what moves says so by its values."""
 URGENCY = ("block", "withheld", "hold", "new_market", "published", "new", "wait", "unchanged")
 GROUPS = {
     "volatility": ("volatility",),
@@ -77,7 +79,8 @@ def _row(key: tuple[str, str, str], mine: pd.DataFrame) -> dict[str, str]:
     lead = by.get(LEADING[product])
     first = lead or next(iter(by.values()))
     follow = by.get(FOLLOWING[product])
-    reasons = dict.fromkeys(words.plain(row.reason) for row in by.values() if row.reason)
+    told = [row for row in by.values() if row.outcome in STOPPED or row.status in STOPPED]
+    reasons = dict.fromkeys(words.plain(row.reason) for row in told if row.reason)
     return {
         "symbol": words.plain(symbol),
         "what": f"{product} {side}",

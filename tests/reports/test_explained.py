@@ -155,11 +155,13 @@ def test_the_path_says_what_stands_today(inputs: ReportInputs) -> None:
     assert row["lead"] == "LT 83.0 % → 83.25 % → 88.0 %"
     assert row["follow"] == "LTV 80.0 % → 79.75 % → 70.5 %"
     assert (row["steps"], row["complete"], row["looser"]) == ("38", "2022-06-12", "9")
-    assert path.path_line(found) == "Of 1 parameter set(s) under their venues' own limits: 1 moves today."
+    assert path.path_line(found) == "Of 1 parameter set(s) under their venues' own limits: 1 moving today."
     assert path.path_line(found) in view.build(found).forum
+    assert row["reason"] == "", "values say what moves"
     never = replace(inputs, publications=published(steps=pd.NA, converges_on=pd.NaT, outcome="hold"))
     (held,) = path.path(never)
     assert (held["word"], held["complete"]) == ("held", words.MISSING)
+    assert held["reason"] == "at most 25 bps in 3 days"
     unchanged = replace(inputs, publications=published(outcome="unchanged"))
     assert path.path(unchanged) == []
     assert "1 unchanged" in path.path_line(unchanged)
