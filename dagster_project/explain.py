@@ -154,7 +154,7 @@ def _read(session: Session, settings: Settings, day: date | None) -> tuple[Known
         if pd.isna(newest):
             raise NothingStoredError(_fill(settings, None, "nothing is stored under this method and configuration"))
         on = pd.Timestamp(newest).date()
-    daily = {name: session.query(name, last=on, **identity) for name in DAILY}
+    daily = {query: session.query(query, last=on, **identity) for query in DAILY}
     if daily["recommendations_of"].empty:
         raise NothingStoredError(_fill(settings, on, f"nothing is stored for {on} under this method and configuration"))
     events = session.query("overshoot_events", last=on, **identity)
