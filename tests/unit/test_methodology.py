@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from dagster_project import markets, order_books
+from dagster_project import challengers_config, markets, order_books
 from dagster_project import settings as settings_module
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "pool": markets.Pool,
     "exposure": markets.Exposure,
     "order_books": order_books.OrderBooks,
+    "challengers": challengers_config.Challengers,
 }
 PLAIN = (int, float, bool)
 NO_NUMBER = {("overshoot", "depths"), ("budget", "cap_bps_by_class"), ("volatility", "model"), ("volatility", "refit")}
