@@ -253,8 +253,8 @@ def attribution_rows(settings: Settings, thresholds: pd.DataFrame, since: date |
 
 def last_recommendation(session: Session, run: _run.Run, day: date) -> date | None:
     """Day of the last recommendation before a day, or None."""
-    found = session.query("last_recommendation", day=day, **run.identity)["as_of"].iloc[0]
-    return None if pd.isna(found) else pd.Timestamp(found).date()
+    found = session.query("last_recommendation", day=day, **run.identity)["as_of"]
+    return None if found.empty else pd.Timestamp(found.iloc[0]).date()
 
 
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:

@@ -115,6 +115,7 @@ def other(value: Any) -> Any:
 
 
 SPECIAL: dict[str, Any] = {
+    "budget.smoothing": "blend",
     "kind": "candles",
     "compute.kind": "processes",
     "compute.workers": 3,
