@@ -116,6 +116,8 @@ def other(value: Any) -> Any:
 
 SPECIAL: dict[str, Any] = {
     "budget.smoothing": "blend",
+    "budget.stress_weight": 0.5,
+    "budget.buffer_share": 0.5,
     "kind": "candles",
     "compute.kind": "processes",
     "compute.workers": 3,
