@@ -14,16 +14,16 @@ from reports import words
 from reports.view.inputs import ModelInputs, ReportInputs
 
 NAMES = {
-    "garch_fhs": "GARCH-t, filtered history",
-    "garch_evt": "GARCH-t, Pareto tail",
-    "ewma_fhs": "EWMA, filtered history",
+    "garch_fhs": "GARCH-t with filtered history",
+    "garch_evt": "GARCH-t with a Pareto tail",
+    "ewma_fhs": "EWMA with filtered history",
     "historical": "historical simulation",
-    "egarch_fhs": "EGARCH-t, filtered history",
-    "caviar_sav": "CAViaR, symmetric",
-    "caviar_as": "CAViaR, asymmetric",
-    "caviar_ig": "CAViaR, indirect GARCH",
-    "caviar_adaptive": "CAViaR, adaptive",
-    "quantile_boosting": "boosted quantiles",
+    "egarch_fhs": "EGARCH-t with filtered history",
+    "caviar_sav": "CAViaR symmetric",
+    "caviar_as": "CAViaR asymmetric",
+    "caviar_ig": "CAViaR indirect GARCH",
+    "caviar_adaptive": "CAViaR adaptive",
+    "quantile_boosting": "quantile boosting",
 }
 LEARNER = "quantile_boosting"
 GROUPS = {
@@ -41,6 +41,8 @@ GROUPS = {
 WITHOUT = "all features"
 STATES_SHOWN = 5
 GROUPS_NAMED = 3
+LEAST_SHOWN = 0.0005
+"""Share below which a group prints as nothing."""
 
 
 @dataclass(frozen=True)
@@ -150,16 +152,23 @@ def _learned(given: ModelInputs) -> str:
         return ""
     row = mine.iloc[0]
     if pd.isna(row["ratio"]):
-        return f"Boosted quantiles: {words.plain(row['note']) or 'not judged'}."
-    percent = 100 * (row["ratio"] - 1)
-    between = f"90 % interval {100 * (row['ratio_low'] - 1):+.1f} to {100 * (row['ratio_high'] - 1):+.1f} %"
-    if row["ratio_high"] < 1:
-        told = f"Boosted quantiles on features add something: their score is {-percent:.1f} % lower ({between})"
-    elif row["ratio_low"] > 1:
-        told = f"Boosted quantiles on features do harm: their score is {percent:.1f} % higher ({between})"
+        return f"Quantile boosting: {words.plain(row['note']) or 'not judged'}."
+    low, high = row["ratio_low"] - 1, row["ratio_high"] - 1
+    between = f"90 % interval {_signed(low)} to {_signed(high)}"
+    if high < 0:
+        told = f"Quantile boosting adds something: its score is {_signed(row['ratio'] - 1)} against the champion's"
+    elif low > 0:
+        told = f"Quantile boosting does harm: its score is {_signed(row['ratio'] - 1)} against the champion's"
     else:
-        told = f"Boosted quantiles on features add nothing that can be told from chance: score {percent:+.1f} % ({between})"
-    return f"{told.replace('-', '−')} against the champion's.{_features(given.importances)}"
+        told = (
+            "Quantile boosting adds nothing that can be told from chance: its score is "
+            f"{_signed(row['ratio'] - 1)} against the champion's"
+        )
+    return f"{told} ({between}), less being better.{_features(given.importances)}"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f} %".replace("-", "−")
 
 
 def _features(rows: pd.DataFrame) -> str:
@@ -169,15 +178,14 @@ def _features(rows: pd.DataFrame) -> str:
     for side, mine in rows.groupby("side", sort=True):
         whole = mine[mine["feature_group"] == WITHOUT]["increase_share"]
         groups = mine[mine["feature_group"] != WITHOUT].sort_values("increase_share", ascending=False, kind="stable")
-        top = groups[groups["increase_share"] > 0].head(GROUPS_NAMED)
+        top = groups[groups["increase_share"] >= LEAST_SHOWN].head(GROUPS_NAMED)
         named = [
-            f"{GROUPS.get(str(one.feature_group), words.plain(one.feature_group))} {100 * one.increase_share:+.1f} %"
+            f"{GROUPS.get(str(one.feature_group), words.plain(one.feature_group))} {_signed(one.increase_share)}"
             for one in words.records(top)
         ]
-        all_of_them = f"all features {100 * float(whole.iloc[0]):+.1f} %" if len(whole) else ""
+        all_of_them = f"all features {_signed(float(whole.iloc[0]))}" if len(whole) else ""
         parts.append(f"{side}: {words.listing([one for one in (all_of_them, *named) if one])}")
-    told = " What the 1 % score loses on the last block when features are frozen: " + "; ".join(parts) + "."
-    return told.replace("-", "−")
+    return " What its 1 % score loses on the last block when features are frozen: " + "; ".join(parts) + "."
 
 
 def _levels(given: ModelInputs) -> str:
@@ -194,7 +202,7 @@ def _levels(given: ModelInputs) -> str:
     return (
         f"Conformal overlay, logged and in no number: to be exceeded at 5, 1 and 0.5 % in the long run, {_name(given.in_use)} "
         f"would today be read for {words.listing(parts)}.{held}"
-    ).replace(" -", " −")
+    )
 
 
 def _order(rows: pd.DataFrame) -> list[str]:
