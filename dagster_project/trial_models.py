@@ -74,7 +74,7 @@ def render(found: Stored) -> str:
     for row in records(overall):
         table.add_row(row.model, *_overall(row), *_side(newest, row.model, "long"), *_side(newest, row.model, "short"))
     dates = int(overall["dates"].max())
-    told = f"{state['stated_on']:%Y-%m-%d}, {state['state']}: {state['reason']}"
+    told = f"{state['stated_on']:%Y-%m-%d}: {state['reason']}"
     against = f"the budget is held against {state['gate_model'] or 'no model'}"
     return f"{head}\n{text_of(table)}{dates} dates; since {told}\n{against}\n"
 
