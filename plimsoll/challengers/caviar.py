@@ -36,8 +36,6 @@ MINIMUM = 500
 START_LENGTH = 300
 """Observations behind the quantile of the first day."""
 STARTS, POLISHED = 800, 8
-WALK_POLISHED = {"sav": 4, "as": 8, "ig": 4, "adaptive": 4}
-"""Starts that are followed down in a walk: the asymmetric form alone has optima that four starts miss."""
 TOLERANCE, STEPS, REPEATS = 1e-9, 400, 8
 EXCEEDANCES = 10
 """Fewest exceedances behind a shortfall's ratio, of the market alone or else of all."""
@@ -264,9 +262,7 @@ class _Quarters:
         opposite = market.adverse["short" if side == "long" else "long"]
         # In percent, the unit in which the adaptive form's steepness is stated.
         y, good = -100 * excursion, np.maximum(100 * opposite, 0.0)
-        fit = fit_caviar(
-            y[begin:end], bps / 10_000, self.form, self.seed, good=good[begin:end], polished=WALK_POLISHED[self.form]
-        )
+        fit = fit_caviar(y[begin:end], bps / 10_000, self.form, self.seed, good=good[begin:end])
         if fit.refusal:
             self.refusals[(symbol, side, bps, end)] = (market.days[end - 1], fit.refusal)
             return None
