@@ -146,13 +146,15 @@ def sensitivities(
             parameter = "lt_bps" if product.product == "lending" else "mm_bps"
             for side in overshoot.SIDES:
                 newest = newest_day(settings, symbol, product, side, bars, mine, chosen, budgets, outside)
-                for bps in SENSITIVITY_BPS:
-                    for factor in (0.5, 1.0, 2.0):
-                        hours = product.base_horizon_hours * factor
-                        variant = replace(product, tail_probability_bps=bps, base_horizon_hours=hours)
-                        days = newest.assign(k=newest[f"k_p{bps}"])
-                        value = budget.walk_budget(days, variant, side, spec)[parameter].iloc[0]
-                        rows.append((symbol, product.product, side, bps, factor, parameter.removesuffix("_bps"), value))
+                days = pd.concat([newest.assign(k=newest[f"k_p{bps}"]) for bps in SENSITIVITY_BPS], ignore_index=True)
+                for factor in (0.5, 1.0, 2.0):
+                    variant = replace(product, base_horizon_hours=product.base_horizon_hours * factor)
+                    values = budget.walk_budget(days, variant, side, spec)[parameter]
+                    named = (symbol, product.product, side)
+                    rows += [
+                        (*named, bps, factor, parameter.removesuffix("_bps"), value)
+                        for bps, value in zip(SENSITIVITY_BPS, values, strict=True)
+                    ]
     columns = ["symbol", "product", "side", "tail_probability_bps", "horizon_factor", "parameter", "value_bps"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -13,6 +13,8 @@ from itertools import islice
 from plimsoll.constraints import Constraint
 from plimsoll.venues import Parameter, Values, VenueProfile, expressed
 
+LEADS = ("lt", "mm", "max_leverage")
+FOLLOWERS = ("ltv", "im")
 MOST_TIGHTENINGS = 2_000
 """Grid steps that a target is tightened at most until it fits its venue."""
 
@@ -179,8 +181,8 @@ def target_set(profile: VenueProfile, values: Values, constraints: Sequence[Cons
     by itself may break what the budget carries; the threshold, then the LTV, or the margins, give way.
     """
     found = expressed(profile, values)
-    lead = next((one for one in ("lt", "mm", "max_leverage") if one in found), None)
-    follower = next((one for one in ("ltv", "im") if one in found), None)
+    lead = next((one for one in LEADS if one in found), None)
+    follower = next((one for one in FOLLOWERS if one in found), None)
     if lead is None or not _faults(profile, found, constraints):
         return found
     for stop in _tighter_stops(profile.parameter(lead), found[lead]):
@@ -296,6 +298,11 @@ def publish(
         for one in profile.parameters
         if one.key in live
     }
+    follower = next((one for one in FOLLOWERS if one in permits), None)
+    if follower is not None and any(permits[one].status == "hold" for one in LEADS if one in permits):
+        # What follows a value that is held must fit the value that stays, not the one that nobody signed.
+        destination = _following(profile, live, destination, permits, follower, constraints)
+        permits[follower] = _permit(profile.parameter(follower), live[follower], destination[follower], state, rules)
     found, first = _farthest(profile, live, permits, constraints, is_sound=not broken)
     again = _faults(profile, found, constraints, live) if found != live else ()
     if again:
@@ -324,6 +331,22 @@ def _destination(
             goal = wanted if parameter.is_tighter(value, wanted) else value
         mixed[key] = goal
     return aim if _faults(profile, mixed, constraints, live) else mixed
+
+
+def _following(
+    profile: VenueProfile,
+    live: dict[str, int],
+    destination: dict[str, int],
+    permits: Mapping[str, "_Permit"],
+    follower: str,
+    constraints: Sequence[Constraint],
+) -> dict[str, int]:
+    """Tighten the goal of what follows a held value until the set that would stand keeps every rule and demand."""
+    held = {key: live[key] for key, permit in permits.items() if permit.status == "hold" and key != follower}
+    for stop in _tighter_stops(profile.parameter(follower), destination[follower]):
+        if not _faults(profile, destination | held | {follower: stop}, constraints):
+            return destination | {follower: stop}
+    return destination
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,29 @@
 -- @check publication_invalid_set
 -- @about What is published holds together as one set, is whole, and lies between what is in force and where its walk goes: LTV below LT, LT x (1 + bonus) at most 1, initial above maintenance margin.
 with newest as (
-    select *
+    select
+        as_of,
+        symbol,
+        product,
+        side,
+        parameter,
+        methodology,
+        config_hash,
+        revision,
+        vintage,
+        venue,
+        venue_parameter,
+        outcome,
+        in_force,
+        target,
+        destination,
+        published,
+        status,
+        steps,
+        converges_on,
+        days_looser,
+        reason,
+        input_hash
     from publication
     where
         as_of <= $last

@@ -1,7 +1,29 @@
 -- @query publications_before
 -- @about Where each set was going on the newest day before a day that says so: newest revisions, one row a parameter.
 with newest as (
-    select *
+    select
+        as_of,
+        symbol,
+        product,
+        side,
+        parameter,
+        methodology,
+        config_hash,
+        revision,
+        vintage,
+        venue,
+        venue_parameter,
+        outcome,
+        in_force,
+        target,
+        destination,
+        published,
+        status,
+        steps,
+        converges_on,
+        days_looser,
+        reason,
+        input_hash
     from publication
     where
         as_of < $day

@@ -329,7 +329,7 @@ def test_coin_margin_demands_are_those_of_the_inverse_rules(side: str, least: in
 
 
 def test_a_step_never_adds_to_what_the_budget_lacks() -> None:
-    """The LTV would follow its target up while the threshold is held: the users' buffer forbids it."""
+    """The LTV would follow its target up while the threshold is held: it fits the threshold that stays instead."""
     live = {"lt": 8000, "ltv": 7050, "bonus": 500}
     carried = lending_constraints(**COSTS | {"move": 0.05}, buffer_log=0.12, cap_bps=8800)
     target = {"lt": 8600, "ltv": 7600, "bonus": 500}
@@ -339,7 +339,21 @@ def test_a_step_never_adds_to_what_the_budget_lacks() -> None:
     assert free.values == live | {"ltv": 7100}
     found = publish(AAVE, live, target, state=stood, rules=RULES, constraints=carried)
     assert (found.status, found.values) == ("hold", None)
-    assert any("waits for others: LTV below the threshold by the users' buffer" in one for one in found.reasons)
+    assert found.destination["ltv"] == 7050
+
+
+def test_what_follows_a_held_threshold_fits_the_one_that_stays() -> None:
+    """8600 needs a signature: the LTV goes to what 8000 carries under the users' buffer, not to what 8600 would."""
+    live = {"lt": 8000, "ltv": 7800, "bonus": 500}
+    carried = lending_constraints(**COSTS | {"move": 0.05}, buffer_log=0.12, cap_bps=8800)
+    target = {"lt": 8600, "ltv": 7600, "bonus": 500}
+    found = walks.walk(AAVE, live, target, state=state(days_looser={"lt": 20}), rules=RULES, constraints=carried)
+    assert found.first.values == live | {"ltv": 7750}
+    assert found.first.destination["ltv"] == 7050
+    assert found.values == live | {"ltv": 7050}
+    signed = state(days_looser={"lt": 20}, signed={"lt": 8600})
+    free = walks.walk(AAVE, live, target, state=signed, rules=RULES, constraints=carried)
+    assert (free.values["lt"], free.values["ltv"]) == (8600, 7600)
 
 
 def test_the_way_to_a_tighter_target_may_fall_short_as_far_as_what_is_in_force() -> None:
