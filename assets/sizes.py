@@ -258,7 +258,7 @@ def _caps(settings: Settings, symbol: str, found: Sized, use: Lending) -> dict[s
     budget = with_bonus(found, bonus)
     search = caps.supply_cap if found.side == "long" else caps.borrow_cap
     cap = search(budget, lt_current=lt_bps / 1e4, sale=sale, **bounds)
-    slippage = _slippage(found)
+    slippage = found.budget.slippage
     paying = bonus * (1 - settings.budget.protocol_share)
     by_bonus = caps.cap_by_bonus(slippage, bonus=paying, fee=found.product.fee, sale=sale, **bounds)
     practice = caps.practice_supply_cap(slippage, bonus=bonus, **bounds)
@@ -287,20 +287,13 @@ def with_bonus(found: Sized, bonus: float) -> caps.Function:
 
     return caps.budget_with_bonus(
         move=carried_like_a_move,
-        slippage=_slippage(found),
+        slippage=found.budget.slippage,
         bonus=bonus,
         oracle_deviation=float(found.row["oracle_error"]),
         fee=found.product.fee,
         protocol_share=found.budget.spec.protocol_share,
         side=found.side,
     )
-
-
-def _slippage(found: Sized) -> caps.Function:
-    def slippage(sizes: Floats) -> Floats:
-        return found.budget.terms(sizes)["slippage"].to_numpy(np.float64)
-
-    return slippage
 
 
 def build(settings: Settings, partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:

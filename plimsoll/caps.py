@@ -23,7 +23,7 @@ CLUSTER_SHARE = 0.25
 COTRIGGERED_SHARE = 0.11
 """Share of supply that a further one percent of price makes liquidatable: no band of the same accounts held more."""
 SCAN_A_DECADE = 12
-SECTIONS = 512
+SECTIONS = 64
 
 
 def evaluate(function: Function, sizes: Floats) -> Floats:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from plimsoll.budget.spec import BudgetSpec, ProductSpec
-from plimsoll.budget.walk import budget_terms
+from plimsoll.budget.walk import budget_slippage, budget_terms
 
 Floats = NDArray[np.float64]
 Costs = Callable[[Floats], dict[str, Floats]]
@@ -47,14 +47,20 @@ class SizeBudget:
         ValueError
             Where the budget is not that of one day, or a size is not positive.
         """
+        return budget_terms(self._rows(notional_usd), self.product, self.side, self.spec)
+
+    def slippage(self, notional_usd: ArrayLike) -> Floats:
+        """Return the slippage of each size, fraction; NaN where it cannot be absorbed by itself."""
+        return budget_slippage(self._rows(notional_usd), self.product, self.spec)
+
+    def _rows(self, notional_usd: ArrayLike) -> pd.DataFrame:
         sizes = np.atleast_1d(np.asarray(notional_usd, dtype=np.float64))
         if len(self.day) != 1:
             raise ValueError(f"{len(self.day)} days: the budget over sizes is that of one day")
         if not (np.isfinite(sizes) & (sizes > 0)).all():
             raise ValueError(f"sizes {sizes.tolist()}: must be positive and finite")
         many = self.day.loc[self.day.index.repeat(len(sizes))].reset_index(drop=True)
-        many = many.assign(notional_usd=sizes, **(self.costs(sizes) if self.costs is not None else {}))
-        return budget_terms(many, self.product, self.side, self.spec)
+        return many.assign(notional_usd=sizes, **(self.costs(sizes) if self.costs is not None else {}))
 
     def __call__(self, notional_usd: ArrayLike) -> Floats:
         """Return the budget of each size, log; NaN where the size cannot be absorbed or data are missing."""

@@ -108,6 +108,16 @@ def budget_terms(days: pd.DataFrame, product: ProductSpec, side: str, spec: Budg
     return out.assign(oracle_error=rows["deviation"].to_numpy())
 
 
+def budget_slippage(days: pd.DataFrame, product: ProductSpec, spec: BudgetSpec) -> Floats:
+    """Return the slippage of the budget alone, fractions; NaN where data are missing or the size is not absorbable.
+
+    The move does not enter, so that this is much quicker than `budget_terms`.
+    """
+    rows = _inputs(days, product, spec)
+    found = _slippages(rows, spec)["slippage"].to_numpy(np.float64)
+    return np.where([note == "" for note in _withheld_notes(days, rows)], found, np.nan)
+
+
 def _judged(
     days: pd.DataFrame, product: ProductSpec, side: str, spec: BudgetSpec
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:

@@ -165,6 +165,8 @@ def test_sizes_ask_books_for_each_size() -> None:
     at = SizeBudget(_days(), LENDING, "long", SPEC, costs)
     terms = at.terms([1e6, 3e8])
     np.testing.assert_array_equal(asked[0], [1e6, 3e8])
+    assert at.slippage([1e6, 3e8]).tolist() == terms["slippage"].tolist()
+    assert np.isnan(at.slippage(1e12)[0])
     assert terms["slippage"].tolist() == [pytest.approx(0.04 * np.sqrt(1e6 / 4e8)), pytest.approx(0.3)]
 
 
