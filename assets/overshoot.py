@@ -20,6 +20,17 @@ EVENT_KEY = ("target_date", "symbol", "side", "trigger_depth", "methodology", "c
 QUANTILE_KEY = ("as_of", "target_date", "symbol", "side", "trigger_depth", "methodology", "config_hash")
 
 
+def quantile_spec(settings: Settings) -> overshoot.QuantileSpec:
+    """Turn the knobs into the core's specification."""
+    knobs = settings.overshoot
+    return overshoot.QuantileSpec(
+        depths=knobs.depths,
+        minimum_triggers=knobs.minimum_triggers,
+        shrinkage_tail_events=knobs.shrinkage_tail_events,
+        half_life_triggers=knobs.half_life_triggers,
+    )
+
+
 def panel_hashes(prices: pd.DataFrame, forecasts: pd.DataFrame) -> pd.Series:
     """Chained hash of every market's bar and forecast up to each date; the state of the panel on that date."""
     bars = prices.merge(
@@ -76,13 +87,7 @@ def quantiles(
         return pd.DataFrame()
     targets = targets[targets["as_of"] >= first].reset_index(drop=True)
     knobs = settings.overshoot
-    spec = overshoot.QuantileSpec(
-        depths=knobs.depths,
-        minimum_triggers=knobs.minimum_triggers,
-        shrinkage_tail_events=knobs.shrinkage_tail_events,
-        half_life_triggers=knobs.half_life_triggers,
-    )
-    rows = overshoot.walk_quantiles(events, targets, spec)
+    rows = overshoot.walk_quantiles(events, targets, quantile_spec(settings))
     for name, length in (
         ("buffer_perp_sigma", knobs.buffer_days_perpetual),
         ("buffer_lending_sigma", knobs.buffer_days_lending),

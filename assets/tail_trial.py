@@ -1,14 +1,44 @@
 """Tail trial: what the overshoot estimate costs, and how it should grow with the hours, on stored triggers.
 
-What lives here: laying events, quantiles and hourly paths out for the measurements. What does not: the measurements
-(``plimsoll.coverage_cost``, ``plimsoll.scaling``), their words (``dagster_project.trial_tails``).
+What lives here: laying samples, events, quantiles and hourly paths out for the measurements. What does not: the
+measurements (``plimsoll.tail_models``, ``uncertainty``, ``coverage_cost``, ``scaling``), their words
+(``dagster_project.trial_tails``).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from plimsoll import coverage_cost, horizons, scaling
+from plimsoll import coverage_cost, horizons, overshoot, scaling, tail_models, uncertainty
+from plimsoll.backtest import POOLED
+from plimsoll.overshoot import QuantileSpec
+
+TAIL_PROBABILITIES = (0.05, 0.01, 0.005)
+STABILITY_PROBABILITY = 0.01
+
+
+@dataclass(frozen=True)
+class Tails:
+    """Tails of everything that is standardised, on one day.
+
+    Attributes
+    ----------
+    estimates
+        One row a scope, series, side, depth, method and probability: quantile and expected shortfall in sigmas.
+    thresholds
+        The Pareto tail of each sample at one percent, over several thresholds.
+    intervals
+        The overshoot quantile k with its 90 % interval by blocks of dates.
+    """
+
+    estimates: pd.DataFrame
+    thresholds: pd.DataFrame
+    intervals: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -26,6 +56,51 @@ class Scalings:
 
     estimates: pd.DataFrame
     validation: pd.DataFrame
+
+
+def tails(
+    prices: pd.DataFrame, forecasts: pd.DataFrame, events: pd.DataFrame, spec: QuantileSpec, day: date, seed: int
+) -> Tails:
+    """Estimate both tails of closes, excursions and overshoots from what a day knew.
+
+    Parameters
+    ----------
+    prices, forecasts, events
+        Newest revisions in the store.
+    spec
+        Knobs of the overshoot quantile.
+    day
+        Last day whose data may be used.
+    seed
+        Of the intervals.
+    """
+    rows: list[dict[str, Any]] = []
+    thresholds: list[pd.DataFrame] = []
+    for named, values in _samples(prices, forecasts, events, spec.depths, pd.Timestamp(day)):
+        rows += [named | asdict(one) for one in tail_models.estimates(values, TAIL_PROBABILITIES)]
+        table = tail_models.threshold_stability(values, STABILITY_PROBABILITY)
+        for name, value in named.items():
+            table[name] = value
+        thresholds.append(table)
+    symbols = sorted(events["symbol"].unique())
+    intervals = uncertainty.quantile_intervals(events, symbols, pd.Timestamp(day), spec, seed=seed)
+    tables = pd.concat(thresholds, ignore_index=True) if thresholds else pd.DataFrame()
+    return Tails(pd.DataFrame(rows), tables, intervals)
+
+
+def _samples(
+    prices: pd.DataFrame, forecasts: pd.DataFrame, events: pd.DataFrame, depths: Sequence[float], day: pd.Timestamp
+) -> Iterator[tuple[dict[str, Any], NDArray[np.float64]]]:
+    for symbol, bars in prices.groupby("symbol", sort=True):
+        made = tail_models.standardised_samples(bars, forecasts[forecasts["symbol"] == symbol], day)
+        for (series, side), group in made.groupby(["series", "side"], sort=True):
+            named = {"scope": symbol, "series": series, "side": side, "trigger_depth": np.nan}
+            yield named, group["value_sigma"].to_numpy(np.float64)
+    for side in overshoot.SIDES:
+        for depth in depths:
+            values = tail_models.overshoot_sample(events, side=side, trigger_depth=depth, as_of=day)
+            if len(values):
+                yield {"scope": POOLED, "series": "overshoot", "side": side, "trigger_depth": depth}, values
 
 
 def cost(quantiles: pd.DataFrame, events: pd.DataFrame, seed: int) -> pd.DataFrame:

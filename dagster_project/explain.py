@@ -6,7 +6,7 @@ parts themselves (``plimsoll``), text for a terminal (``explain_text``).
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pandas as pd
 import plimsoll
 from assets import sizes
 from assets._budget import grids_of, product_specs, use_of
+from assets.overshoot import quantile_spec
 from assets.thresholds import SENSITIVITY_BPS, sensitivities
 from dagster_project import in_force
 from dagster_project.definitions import warehouse_of
@@ -312,13 +313,7 @@ def _no_book(settings: Settings, symbol: str, row: pd.Series, known: Known) -> s
 
 
 def _move(settings: Settings, symbol: str, row: pd.Series, product: ProductSpec, known: Known) -> Record:
-    knobs = settings.overshoot
-    spec = overshoot.QuantileSpec(
-        depths=(float(row["trigger_depth"]),),
-        minimum_triggers=knobs.minimum_triggers,
-        shrinkage_tail_events=knobs.shrinkage_tail_events,
-        half_life_triggers=knobs.half_life_triggers,
-    )
+    spec = replace(quantile_spec(settings), depths=(float(row["trigger_depth"]),))
     found = uncertainty.quantile_intervals(
         known.events,
         [symbol],

@@ -17,6 +17,7 @@ from rich.table import Table
 import plimsoll
 from assets import checks, horizons, severity, tail_trial
 from assets import trial as trials
+from assets.overshoot import quantile_spec
 from dagster_project import intraday, trial_tails
 from dagster_project.definitions import warehouse_of
 from dagster_project.outcome import coverage_records, plain, text_of
@@ -100,9 +101,11 @@ def everything(settings: Settings, day: date, table: pd.DataFrame, hourly: Hours
     with warehouse_of(settings).session() as session:
         names = ("breaches", "forecasts", "overshoot_quantiles", "overshoot_events")
         facts, forecasts, quantiles, events = (session.query(name, last=day, **identity) for name in names)
+        prices = session.query("prices", last=day)
         watches = checks.watches(session, settings, day)
         scored = trials.scorecard(session, settings, day)
     seed = trials.seed_of(settings, day)
+    found = tail_trial.tails(prices, forecasts, events, quantile_spec(settings), day, seed)
     tests = trials.batteries(facts, seed)
     closes = severity.close_shortfalls(facts, forecasts)
     shortfalls = pd.concat([closes, severity.overshoot_shortfalls(facts, quantiles, events)], ignore_index=True)
@@ -116,6 +119,11 @@ def everything(settings: Settings, day: date, table: pd.DataFrame, hourly: Hours
         "monitoring": [_watch(series, side, one) for (series, side), one in watches.items()],
         "scorecard": _rows(scored),
         "cost": _rows(tail_trial.cost(quantiles, events, seed)),
+        "tails": {
+            "estimates": _rows(found.estimates),
+            "thresholds": _rows(found.thresholds),
+            "k_intervals": _rows(found.intervals),
+        },
         "horizons": {
             "state": hourly.state,
             "counts": hourly.counts,
@@ -145,11 +153,12 @@ def _watch(series: str, side: str, one: monitoring.Watch) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trial:
-    """What is printed beside the coverage table: watch, scores of the models, cost, scorecard, horizons."""
+    """What is printed beside the coverage table: watch, scores of the models, cost, tails, scorecard, horizons."""
 
     watches: Watches
     scores: pd.DataFrame
     cost: pd.DataFrame
+    tails: tail_trial.Tails
     scored: pd.DataFrame
     hourly: Hours
 
@@ -158,12 +167,14 @@ def read(settings: Settings, day: date, hourly: Hours) -> Trial:
     """Return the watch over the model in use, scores of all models, cost and scorecard of a day."""
     identity = {"methodology": plimsoll.METHODOLOGY, "config_hash": settings.config_hash}
     with warehouse_of(settings).session() as session:
-        names = ("breaches", "overshoot_quantiles", "overshoot_events")
-        facts, quantiles, events = (session.query(name, last=day, **identity) for name in names)
+        names = ("breaches", "forecasts", "overshoot_quantiles", "overshoot_events")
+        facts, forecasts, quantiles, events = (session.query(name, last=day, **identity) for name in names)
+        seed = trials.seed_of(settings, day)
         return Trial(
             checks.watches(session, settings, day),
             severity.scoreboard(facts, pd.DataFrame()),
-            tail_trial.cost(quantiles, events, trials.seed_of(settings, day)),
+            tail_trial.cost(quantiles, events, seed),
+            tail_trial.tails(session.query("prices", last=day), forecasts, events, quantile_spec(settings), day, seed),
             trials.scorecard(session, settings, day),
             hourly,
         )
@@ -172,6 +183,7 @@ def read(settings: Settings, day: date, hourly: Hours) -> Trial:
 def render(one: Trial) -> str:
     """Return it as text."""
     parts = [_watches_text(one.watches), _scores_text(one.scores), trial_tails.cost_text(one.cost)]
+    parts.append(trial_tails.tails_text(one.tails))
     parts += [_scorecard_text(one.scored), _hours_text(one.hourly)]
     if one.hourly.scalings is not None:
         parts.append(trial_tails.scaling_text(one.hourly.scalings))

@@ -1,6 +1,6 @@
-"""Trial of tails: what the estimate costs and how it scales with hours, in words.
+"""Trial of tails: what the estimate costs, both tails, and how the move scales with hours, in words.
 
-What lives here: two tables as text. What does not: the figures (``assets.tail_trial``), the rest of the trial
+What lives here: their tables as text. What does not: the figures (``assets.tail_trial``), the rest of the trial
 (``trial``).
 """
 
@@ -9,14 +9,16 @@ from collections.abc import Sequence
 import pandas as pd
 from rich.table import Table
 
-from assets.tail_trial import Scalings
+from assets.tail_trial import Scalings, Tails
 from dagster_project.outcome import text_of
 from plimsoll import backtest, coverage_cost, scaling
 from plimsoll.horizons import UNTESTED
+from plimsoll.tail_models import EXTREME, HISTORICAL
 from reports.words import records
 
 SHOWN_BPS = 100
 SHOWN_HOURS = (1, 24)
+METHODS = (HISTORICAL, EXTREME)
 STEADY_BPS = round(10_000 * max(scaling.TAIL_PROBABILITIES))
 """Tail probability of the regression whose test is shown; the other is in the JSON."""
 
@@ -61,6 +63,42 @@ def cost_text(rows: pd.DataFrame) -> str:
             "–" if pd.isna(row.ratio) else f"{row.ratio:.3f}",
         )
     return f"{head}\n{text_of(table)}"
+
+
+def tails_text(found: Tails) -> str:
+    """Return both tails of the pooled overshoot at 1 % as text, with the spread over thresholds."""
+    head = (
+        "tails of the pooled overshoot at 1 %, sigmas: empirical and Pareto quantile (expected shortfall), then shape "
+        "and quantile over thresholds of 85 to 95 %"
+    )
+    rows = found.estimates
+    kept = rows[(rows["series"] == "overshoot") & (rows["tail_probability"] == SHOWN_BPS / 1e4)] if len(rows) else rows
+    if kept.empty:
+        return f"{head}\nnot enough data: no trigger is known\n"
+    table = _table(("side", "depth"), ("triggers", "empirical", "Pareto", "shape", "quantile"))
+    keys = ["side", "trigger_depth"]
+    for key, group in kept.groupby(keys, sort=True):
+        own = {str(one.method): one for one in records(group)}
+        spread = found.thresholds[
+            (found.thresholds["series"] == "overshoot") & (found.thresholds[keys] == list(key)).all(axis=1)
+        ]
+        table.add_row(
+            str(key[0]),
+            f"{float(str(key[1])):g}",
+            str(int(group["observations"].max())),
+            *(_pair(own[name].quantile, own[name].expected_shortfall) for name in METHODS),
+            *(_span(spread[name]) for name in ("xi", "quantile")),
+        )
+    return f"{head}\n{text_of(table)}"
+
+
+def _pair(quantile: float, shortfall: float) -> str:
+    return "–" if pd.isna(quantile) else f"{quantile:.2f} ({shortfall:.2f})"
+
+
+def _span(values: pd.Series) -> str:
+    known = values.dropna()
+    return "–" if known.empty else f"{known.min():.2f} to {known.max():.2f}"
 
 
 def scaling_text(found: Scalings) -> str:

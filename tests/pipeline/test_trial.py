@@ -68,7 +68,18 @@ def test_the_backtest_for_machines_carries_everything(place: Place, calm: Night)
     assert found["horizons"]["state"].startswith("horizon scaling untested")
     assert found["horizons"]["rows"] == found["horizons"]["scaling"] == found["horizons"]["scaling_tests"] == []
     assert {"mean_k", "mean_own_empirical_k", "ratio", "rate"} <= found["cost"][0].keys()
+    tails = found["tails"]
+    assert {row["series"] for row in tails["estimates"]} == {"close", "excursion", "overshoot"}
+    assert {row["method"] for row in tails["estimates"]} == {"filtered_historical", "conditional_evt"}
+    for row in tails["estimates"]:
+        assert (row["quantile"] is None) == row["note"].startswith("not available")
+        assert row["quantile"] is None or row["expected_shortfall"] >= row["quantile"]
+    assert {row["threshold_level"] for row in tails["thresholds"]} == {0.85, 0.9, 0.925, 0.95}
+    known = [row for row in tails["k_intervals"] if row["k"] is not None and row["k_low"] is not None]
+    assert known
+    assert all(row["k_low"] <= row["k_high"] for row in known)
     told = place("backtest", "--as-of", calm.day)
+    assert "tails of the pooled overshoot at 1 %" in told.out
     assert "quantile score at 1 % against the model in use" in told.out
     assert "horizon scaling untested: no hourly bars" in told.out
     assert "daily watch over the overshoot estimate" in told.out
