@@ -247,7 +247,7 @@ def test_backtest_prints_the_table_and_its_json(desk: Desk, candles: pd.DataFram
 def test_doctor_and_outbox_of_an_empty_place(desk: Desk) -> None:
     code, out, err = desk.run("doctor", "--config", str(desk.config))
     assert code == 0, out + err
-    assert out.count("ok  ") == 12
+    assert out.count("ok  ") == 14
     code, out, _ = desk.run("outbox", "list", "--config", str(desk.config))
     assert (code, out) == (0, "no mail yet\n")
 
