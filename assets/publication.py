@@ -213,11 +213,13 @@ class Publisher:
             frozen = frozen or str(newest["note"]) or thresholds.FROZEN
         target = self._target(key, profile, product, newest) if why is None else None
         going = self.going.get(key)
+        walking = going.on_from(live) if going is not None and live is not None else None
         state = PublicationState(
             as_of=day,
             changed_on={} if one is None else one.changed_on,
             days_looser=self._looser(key, profile, product, budgets, live, day) if live and target else {},
-            walking_to=going.on_from(live) if going is not None and live is not None else None,
+            # One form, whether it was made in this run or read from the store: the row's hash names it.
+            walking_to=None if walking is None else {name: int(value) for name, value in sorted(walking.items())},
             signed=self.settings.publication.of(profile, key[0], key[2], day),
             may_loosen=not frozen,
             frozen_reason=frozen,

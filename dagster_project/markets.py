@@ -106,8 +106,12 @@ class Use(_Strict):
 
     @model_validator(mode="after")
     def _one_horizon(self) -> Self:
-        if self.latency is not None and "horizon_hours" in self.model_fields_set:
-            raise ValueError("say horizon_hours or [latency], not both: the parts sum to the horizon")
+        plain = type(self).model_fields["horizon_hours"].default
+        if self.latency is not None and self.horizon_hours not in (plain, self.latency.total_hours):
+            raise ValueError(
+                f"horizon_hours {self.horizon_hours:g} beside [latency], whose parts sum to "
+                f"{self.latency.total_hours:g}: say one of them"
+            )
         if self.latency is not None and not 0 < self.latency.total_hours <= 24:
             raise ValueError(f"latency sums to {self.latency.total_hours:g} hours: must lie above 0 and within a day")
         return self
