@@ -77,9 +77,11 @@ def absorbed_in_force(
 ) -> NDArray[np.float64]:
     """Log move that a set in force carries over the product's horizon, at the slippage of a day.
 
-    ``oracle_error`` is the day's, part by part; None: the feed's deviation alone.
+    ``oracle_error`` is the day's, all parts together; None, and NaN in rows of a method that did not keep it: the
+    feed's deviation alone.
     """
-    deviation = np.asarray(product.oracle_deviation if oracle_error is None else oracle_error, dtype=np.float64)
+    told = np.asarray(np.nan if oracle_error is None else oracle_error, dtype=np.float64)
+    deviation = np.where(np.isnan(told), product.oracle_deviation, told)
     slippage = np.asarray(lambda_slippage, dtype=np.float64)
     if isinstance(live, LendingSet):
         return liquidation.absorbed_move_lending(
