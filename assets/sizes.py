@@ -36,6 +36,7 @@ from dagster_project.warehouse import Session, Warehouse
 from plimsoll import caps, overshoot, tiers
 from plimsoll.budget import ProductSpec, SizeBudget
 from plimsoll.caps import Cap, ForcedSale
+from plimsoll.concentration import OpenInterestRule
 from plimsoll.inverse import OTHER
 from plimsoll.recommendations import LendingSet
 from plimsoll.thresholds import BPS
@@ -158,6 +159,16 @@ def _tier_records(table: tiers.TierTable) -> list[dict[str, Any]]:
         }
         for row in frame.to_dict("records")
     ]
+
+
+def open_interest_row(settings: Settings, symbol: str, im_bps: Any) -> dict[str, Any] | None:
+    """Scale a perpetual's initial margin with the configured open interest; None without one, or without a margin."""
+    use = settings.markets[symbol].perpetual
+    if use is None or use.open_interest is None or pd.isna(im_bps):
+        return None
+    base, interest = int(im_bps), use.open_interest
+    rule = OpenInterestRule(base, interest.lower_usd, interest.upper_usd, settings.budget.margin_grid_bps)
+    return interest.model_dump() | {"base_bps": base, "im_bps": int(rule.margin_bps(interest.usd))}
 
 
 TIER_COLUMNS = (

@@ -199,6 +199,7 @@ def _set(
         "binding": _binding(settings, symbol, row, product),
         "user_buffer_log": plain(row["user_buffer_log"]),
         "tiers": _tiers(known, symbol, side) if product.product == "perpetual" else None,
+        "open_interest": sizes.open_interest_row(settings, symbol, row["im_bps"]),
         "cap": _cap(known, symbol, side) if product.product == "lending" else None,
         "implied": _implied(known, symbol, product.product, side),
         "model": _model(settings, symbol, row, known),

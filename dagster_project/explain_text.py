@@ -72,6 +72,7 @@ def _set(symbol: str, one: Record) -> str:
         blocks += [
             _paragraph(f"binding constraint: {one['binding']['text']}"),
             *([_tiers(one["tiers"])] if one["tiers"] else []),
+            *([_open_interest(one["open_interest"])] if one["open_interest"] else []),
             *([_cap(one["cap"], one["side"])] if one["cap"] else []),
             _implied(one["implied"]),
             _model(one["model"]),
@@ -265,6 +266,14 @@ def _parameters(rows: Sequence[Record]) -> str:
 
 def _integer(value: Any) -> str:
     return words.MISSING if value is None else f"{int(value):,}"
+
+
+def _open_interest(one: Record) -> str:
+    return _paragraph(
+        f"initial margin at open interest of {words.money(one['usd'])} (M-27): {_integer(one['im_bps'])} bp, from "
+        f"{_integer(one['base_bps'])} bp, scaled between {words.money(one['lower_usd'])} and "
+        f"{words.money(one['upper_usd'])}"
+    )
 
 
 def _tiers(one: Record) -> str:

@@ -134,6 +134,20 @@ class Lending(Use):
     in_force: LendingInForce | None = None
 
 
+class OpenInterest(_Strict):
+    """Open interest of a perpetual now, and where its initial margin begins to scale and must be fully paid."""
+
+    usd: Annotated[float, Field(ge=0)]
+    lower_usd: Annotated[float, Field(ge=0)]
+    upper_usd: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if not self.lower_usd < self.upper_usd:
+            raise ValueError(f"upper_usd {self.upper_usd:g} must lie above lower_usd {self.lower_usd:g}")
+        return self
+
+
 class Perpetual(Use):
     """The market as a perpetual, margined in dollars (linear) or in the coin (inverse)."""
 
@@ -141,6 +155,7 @@ class Perpetual(Use):
     horizon_hours: Annotated[float, Field(gt=0, le=24)] = 0.25
     contract: Literal["linear", "inverse"] = "linear"
     largest_notional_usd: Annotated[float, Field(gt=0)] | None = None
+    open_interest: OpenInterest | None = None
     tail_probability_bps: Literal[500, 100, 50, 10] = 100
     oracle_deviation: Annotated[float, Field(ge=0, lt=0.2)] = 0.0025
     fee: Annotated[float, Field(ge=0, lt=0.1)] = 0.0005
