@@ -314,7 +314,7 @@ def _limits(inputs: ReportInputs) -> list[str]:
     out = [
         "Daily bars: horizons below 24 hours are scaled by (τ / 24 h)^η. Horizon scaling untested.",
         "The order of high and low within a day is unknown: longs are judged by lows, shorts by highs.",
-        "Venue step limits, positions made liquidatable, and user harm are not modelled: not available in this report.",
+        "Positions made liquidatable and user harm are not modelled: not available in this report. Venues change their own limits: those in the path are as configured.",
         "Price history says nothing about code, bridges, governance or oracle design; class caps stand for that.",
     ]
     closes = [words.plain(m.symbol) for m in inputs.markets if m.is_close_only]
